@@ -1,0 +1,262 @@
+"""Who may work on a row: claim, advance, postpone, give up.
+
+A claim is one conditional UPDATE that sets a token and an expiry; whoever gets zero rows lost the
+race. Every later write is conditional on the same state *and* token, so a worker whose lease ran
+out while it slept changes nothing. Retrying is a matter of the row alone (``attempts``,
+``not_before``, ``last_error``): there is no second retry layer above or below it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from gateway.models import Instance, Transition
+from gateway.states import RESUME, WAITING, Event, State, follow
+
+log = structlog.get_logger(__name__)
+
+MAX_BACKOFF_S = 3600.0
+TEXT_LENGTH = 300
+
+
+class LeaseLost(RuntimeError):
+    """The row moved on, or its lease ran out and was taken: the caller's work does not count."""
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(
+            f"instance {instance.pk}: expected state {instance.state!r} under our lease, "
+            "found it taken or moved on"
+        )
+
+
+def claimable(state: State, now: datetime.datetime) -> QuerySet[Instance]:
+    """Return the rows in `state` that nobody holds and whose time has come."""
+    return Instance.objects.filter(
+        Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=now),
+        state=state,
+        not_before__lte=now,
+    )
+
+
+def claim(
+    state: State,
+    *,
+    limit: int = 1,
+    ids: list[int] | None = None,
+    tried_before: bool | None = None,
+    lease_s: float | None = None,
+) -> list[Instance]:
+    """Take up to `limit` waiting rows, oldest first, and count the attempt.
+
+    Parameters
+    ----------
+    state
+        The state to claim in.
+    limit
+        At most so many rows.
+    ids
+        Only these rows, where given.
+    tried_before
+        True: only rows that were attempted before; False: only rows that were not. An attempt
+        counts when it begins, so a row that killed its worker is known by it.
+    lease_s
+        How long the claim holds; default ``ECG_LEASE_S``.
+
+    Returns
+    -------
+    list of Instance
+        The rows now leased to the caller, each with its ``lease_token``. May be empty.
+    """
+    now = timezone.now()
+    token = uuid.uuid4()
+    waiting = claimable(state, now)
+    if ids is not None:
+        waiting = waiting.filter(pk__in=ids)
+    if tried_before is not None:
+        waiting = waiting.filter(**{"attempts__gt" if tried_before else "attempts": 0})
+    with transaction.atomic():
+        chosen = waiting.order_by("not_before", "pk").values("pk")[:limit]
+        if connection.features.has_select_for_update_skip_locked:
+            pks = [row["pk"] for row in chosen.select_for_update(skip_locked=True)]
+        else:
+            pks = [row["pk"] for row in chosen]
+        taken = waiting.filter(pk__in=pks).update(
+            lease_token=token,
+            lease_expires_at=now
+            + datetime.timedelta(seconds=settings.ECG_LEASE_S if lease_s is None else lease_s),
+            attempts=F("attempts") + 1,
+        )
+    if not taken:
+        return []
+    rows = Instance.objects.filter(lease_token=token, state=state)
+    return list(rows.select_related("study", "model_version").order_by("pk"))
+
+
+def _held(instance: Instance) -> QuerySet[Instance]:
+    return Instance.objects.filter(
+        pk=instance.pk,
+        state=instance.state,
+        lease_token=instance.lease_token,
+        lease_token__isnull=False,
+        lease_expires_at__gt=timezone.now(),
+    )
+
+
+def _move(
+    instance: Instance, event: Event, *, actor: str, detail: str, changes: Mapping[str, Any]
+) -> None:
+    """Follow `event` from the caller's leased row; LeaseLost if it is no longer the caller's."""
+    now = timezone.now()
+    origin, target = State(instance.state), follow(State(instance.state), event)
+    values: dict[str, Any] = {
+        "state": target,
+        "state_since": now,
+        "attempts": 0,
+        "not_before": now,
+        "last_error": "",
+        "lease_token": None,
+        "lease_expires_at": None,
+        **changes,
+    }
+    if not _held(instance).update(**values):
+        raise LeaseLost(instance)
+    append_transition(instance, origin, target, event=event, actor=actor, detail=detail, at=now)
+    for name, value in values.items():
+        setattr(instance, name, value)
+
+
+def append_transition(
+    instance: Instance,
+    origin: State | None,
+    target: State,
+    *,
+    event: str,
+    actor: str,
+    detail: str = "",
+    at: datetime.datetime | None = None,
+) -> None:
+    """Append one line to the life of `instance`."""
+    Transition.objects.create(
+        instance=instance,
+        at=at or timezone.now(),
+        from_state=origin or "",
+        to_state=target,
+        event=event,
+        actor=actor,
+        detail=detail[:TEXT_LENGTH],
+    )
+
+
+def advance(
+    instance: Instance, event: Event, *, actor: str, detail: str = "", **changes: Any
+) -> None:
+    """Move a leased row along `event`, write `changes` with it, and let it go.
+
+    Call it inside the transaction that writes what the new state claims to be true.
+
+    Raises
+    ------
+    LeaseLost
+        The lease ran out or the row moved on; roll back.
+    IllegalTransition
+        The table has no such event in this state.
+    """
+    with transaction.atomic():
+        _move(instance, event, actor=actor, detail=detail, changes=changes)
+
+
+def postpone(instance: Instance, error: str, *, actor: str) -> bool:
+    """Let a leased row go until its back-off has passed, or give up when attempts are spent.
+
+    The wait doubles with each attempt from ``ECG_BACKOFF_S`` to an hour, and is spread by half of
+    itself so that rows that failed together do not return together.
+
+    Returns
+    -------
+    bool
+        True: it will be tried again. False: it was given up.
+    """
+    if instance.attempts >= settings.ECG_ATTEMPTS:
+        give_up(instance, f"{error} (after {instance.attempts} attempts)", actor=actor)
+        return False
+    wait_s = min(MAX_BACKOFF_S, settings.ECG_BACKOFF_S * 2.0 ** (instance.attempts - 1))
+    wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)
+    changed = _held(instance).update(
+        lease_token=None,
+        lease_expires_at=None,
+        last_error=error[:TEXT_LENGTH],
+        not_before=timezone.now() + datetime.timedelta(seconds=wait_s),
+    )
+    if not changed:
+        raise LeaseLost(instance)
+    log.info("postponed", instance=instance.pk, wait_s=round(wait_s, 1), error=error)
+    return True
+
+
+def wait_for_configuration(instance: Instance, what: str) -> None:
+    """Let a leased row go because a person has to configure something first; no attempt counts."""
+    _held(instance).update(
+        lease_token=None,
+        lease_expires_at=None,
+        attempts=F("attempts") - 1,
+        last_error=what[:TEXT_LENGTH],
+        not_before=timezone.now() + datetime.timedelta(seconds=settings.ECG_SWEEP_S),
+    )
+
+
+def give_up(instance: Instance, reason: str, *, actor: str) -> None:
+    """Move a leased row to FAILED with its reason; a person can resume it."""
+    advance(
+        instance,
+        Event.GIVE_UP,
+        actor=actor,
+        detail=reason,
+        failed_in=instance.state,
+        reason=reason[:TEXT_LENGTH],
+        last_error=reason[:TEXT_LENGTH],
+    )
+    log.warning("gave up", instance=instance.pk, failed_in=instance.failed_in, reason=reason)
+
+
+def resume(instance: Instance, *, actor: str) -> bool:
+    """Bring a FAILED row back to where it failed; False when it is no longer FAILED."""
+    if instance.state != State.FAILED:
+        return False
+    origin, target = State.FAILED, State(instance.failed_in)
+    now = timezone.now()
+    with transaction.atomic():
+        changed = Instance.objects.filter(pk=instance.pk, state=origin).update(
+            state=follow(origin, RESUME[target]),
+            state_since=now,
+            attempts=0,
+            not_before=now,
+            reason="",
+            last_error="",
+            failed_in="",
+            lease_token=None,
+            lease_expires_at=None,
+        )
+        if changed:
+            append_transition(instance, origin, target, event=RESUME[target], actor=actor, at=now)
+    instance.refresh_from_db()
+    return bool(changed)
+
+
+def overdue(states: tuple[State, ...] = WAITING, *, limit: int = 1000) -> list[int]:
+    """Return ids of waiting rows that nobody holds and whose time has come, oldest first."""
+    now = timezone.now()
+    ids: list[int] = []
+    for state in states:
+        rows = claimable(state, now).order_by("not_before", "pk")
+        ids += rows.values_list("pk", flat=True)[: limit - len(ids)]
+    return ids

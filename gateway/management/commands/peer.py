@@ -1,0 +1,101 @@
+"""``manage.py peer``: the Application Entities we know."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management import BaseCommand, CommandError
+from django.core.management.base import CommandParser
+
+from dicom_node import scu
+from dicom_node.errors import DicomError
+from gateway.models import Peer
+
+EXAMPLES = """
+examples:
+  manage.py peer add ECGCART 10.1.2.3 104 --sender         may send pictures, from that address only
+  manage.py peer add MUSE any 104 --sender                  may send pictures, from any address
+  manage.py peer add PACS pacs.example.org 11112 --sender --destination
+  manage.py peer list
+  manage.py peer ping                                       C-ECHO to every destination
+"""
+
+
+class Command(BaseCommand):
+    help = "Add, list or ping the Peers: who may send to us, and who gets the reports."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(
+            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="add|list|ping")
+        add = actions.add_parser("add", help="make a Peer known, or change what it may do")
+        add.add_argument("title", help="AE title, 1 to 16 characters")
+        add.add_argument("host", help="name or address; 'any' for a sender without a fixed one")
+        add.add_argument("port", type=int, help="its DICOM port, 1 to 65535")
+        add.add_argument("--sender", action="store_true", help="it may send pictures to us")
+        add.add_argument("--destination", action="store_true", help="it receives the reports")
+        actions.add_parser("list", help="show all Peers")
+        ping = actions.add_parser("ping", help="C-ECHO a Peer; without a title, all destinations")
+        ping.add_argument("title", nargs="?", help="AE title")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        getattr(self, f"_{options['action']}")(options)
+
+    def _add(self, options: dict[str, Any]) -> None:
+        host = "" if options["host"] == "any" else options["host"]
+        if not (options["sender"] or options["destination"]):
+            raise CommandError("say what the Peer is for: --sender, --destination or both")
+        peer = Peer.objects.filter(
+            title=options["title"], host=host, port=options["port"]
+        ).first() or Peer(title=options["title"], host=host, port=options["port"])
+        peer.is_sender, peer.is_destination = options["sender"], options["destination"]
+        try:
+            peer.full_clean()
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        peer.save()
+        self.stdout.write(f"{peer}: {_purpose(peer)}")
+
+    def _list(self, _options: dict[str, Any]) -> None:
+        rows = [(str(p), _purpose(p)) for p in Peer.objects.all()]
+        if not rows:
+            self.stdout.write("no Peers yet: manage.py peer add TITLE HOST PORT --sender")
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, purpose in rows:
+            self.stdout.write(f"{name:<{width}}  {purpose}")
+
+    def _ping(self, options: dict[str, Any]) -> None:
+        chosen = Peer.objects.exclude(host="")
+        chosen = (
+            chosen.filter(title=options["title"])
+            if options["title"]
+            else chosen.filter(is_destination=True)
+        )
+        if not chosen:
+            raise CommandError("no such Peer with an address; see manage.py peer list")
+        failed = 0
+        for peer in chosen:
+            try:
+                scu.echo(
+                    peer.entity,
+                    calling_title=settings.ECG_AE_TITLE,
+                    timeout_s=settings.ECG_DICOM_TIMEOUT_S,
+                )
+            except DicomError as error:
+                failed += 1
+                self.stdout.write(self.style.ERROR(f"{peer}: {error}"))
+            else:
+                self.stdout.write(self.style.SUCCESS(f"{peer}: answers"))
+        if failed:
+            raise CommandError(f"{failed} of {len(chosen)} did not answer")
+
+
+def _purpose(peer: Peer) -> str:
+    uses = [("may send", peer.is_sender), ("receives reports", peer.is_destination)]
+    return ", ".join(word for word, does in uses if does) or "no use"

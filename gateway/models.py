@@ -1,0 +1,334 @@
+"""The facts machines made: read-only for people, except Peers.
+
+(Neural networks live in the top-level package ``models``; this module holds tables.)
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from dicom_node.entity import ApplicationEntity
+from gateway.states import State
+
+UID_LENGTH = 64
+
+
+class Peer(models.Model):
+    """An Application Entity we know: one that may send to us, one we deliver to, or both.
+
+    A sender with an empty host may call from any address. A destination needs host and port.
+    """
+
+    title = models.CharField("AE title", max_length=16)
+    host = models.CharField(
+        max_length=255, blank=True, help_text="Name or address; empty: any address (senders only)."
+    )
+    port = models.PositiveIntegerField(
+        default=104, validators=[MinValueValidator(1), MaxValueValidator(65535)]
+    )
+    is_sender = models.BooleanField("may send to us", default=False)
+    is_destination = models.BooleanField("receives reports", default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("title", "host")
+        constraints = (
+            models.UniqueConstraint(fields=("title", "host", "port"), name="peer_is_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.title}@{self.host or 'any'}:{self.port}"
+
+    def clean(self) -> None:
+        if self.is_destination and not self.host:
+            raise ValidationError({"host": "A Peer that receives reports needs a host."})
+        try:
+            ApplicationEntity(self.title, self.host or "any", self.port)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    @property
+    def entity(self) -> ApplicationEntity:
+        """The address of this Peer as a value."""
+        return ApplicationEntity(self.title, self.host, self.port)
+
+
+class Installation(models.Model):
+    """This gateway as a device: one row, made once, the same in every report (TID 1004)."""
+
+    device_uid = models.CharField("Device Observer UID", max_length=UID_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=models.Q(pk=1), name="installation_is_one_row"),
+        )
+
+    def __str__(self) -> str:
+        return self.device_uid
+
+    @classmethod
+    def load(cls) -> Installation:
+        """Return the one row, made at first use."""
+        row, _ = cls.objects.get_or_create(
+            pk=1, defaults={"device_uid": f"2.25.{uuid.uuid4().int}"}
+        )
+        return row
+
+    @property
+    def serial(self) -> str:
+        """A serial number people can read out: the last eight digits of the UID."""
+        return self.device_uid[-8:]
+
+
+class Association(models.Model):
+    """One DICOM association somebody asked us for, accepted or not (PS3.8)."""
+
+    class Outcome(models.TextChoices):
+        ACCEPTED = "accepted", "Accepted, still open"
+        REJECTED = "rejected", "Rejected"
+        RELEASED = "released", "Released"
+        ABORTED = "aborted", "Aborted"
+
+    uid = models.CharField(max_length=64, unique=True)
+    calling_title = models.CharField(max_length=64, blank=True)
+    called_title = models.CharField(max_length=64, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    reason = models.CharField(max_length=200, blank=True)
+    instances_count = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-started_at",)
+        indexes = (models.Index(fields=("-started_at",), name="association_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.calling_title or 'unknown'} {self.get_outcome_display().lower()}"
+
+
+class Study(models.Model):
+    """The study an instance belongs to, as its header says; one row a Study Instance UID."""
+
+    study_instance_uid = models.CharField("Study Instance UID", max_length=UID_LENGTH, unique=True)
+    patient_id = models.CharField("patient ID", max_length=128, blank=True, db_index=True)
+    patient_name = models.CharField(max_length=512, blank=True)
+    accession_number = models.CharField(max_length=64, blank=True, db_index=True)
+    study_date = models.DateField(null=True, blank=True)
+    description = models.CharField(max_length=256, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "studies"
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.accession_number or self.study_instance_uid
+
+
+class ModelVersion(models.Model):
+    """A network that has made findings here: named, versioned, hashed."""
+
+    name = models.CharField(max_length=64)
+    version = models.CharField(max_length=32)
+    sha256 = models.CharField("SHA-256 of the weights", max_length=64, unique=True)
+    card = models.JSONField(default=dict)
+    first_used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-first_used_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class Instance(models.Model):
+    """One SOP Instance we took: its bytes are in the spool before this row exists.
+
+    `sha256` is of the Data Set as received, without the file meta information, so that the same
+    object is recognised whoever wrote the file around it.
+    """
+
+    sop_instance_uid = models.CharField("SOP Instance UID", max_length=UID_LENGTH, db_index=True)
+    sop_class_uid = models.CharField("SOP Class UID", max_length=UID_LENGTH)
+    transfer_syntax_uid = models.CharField("Transfer Syntax UID", max_length=UID_LENGTH)
+    sha256 = models.CharField("SHA-256 of the Data Set", max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    spool_name = models.CharField(max_length=100, unique=True)
+    calling_title = models.CharField("sender", max_length=16, db_index=True)
+    association = models.ForeignKey(
+        Association, null=True, blank=True, on_delete=models.SET_NULL, related_name="instances"
+    )
+    study = models.ForeignKey(
+        Study, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
+    )
+    conflict_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="conflicts"
+    )
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    state = models.CharField(max_length=16, choices=State, default=State.RECEIVED)
+    state_since = models.DateTimeField(default=timezone.now)
+    failed_in = models.CharField(max_length=16, choices=State, blank=True)
+    reason = models.CharField(
+        max_length=300, blank=True, help_text="Why it was rejected, failed or set aside."
+    )
+
+    attempts = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(default=timezone.now)
+    last_error = models.CharField(max_length=300, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    model_version = models.ForeignKey(
+        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
+    )
+    analysed_at = models.DateTimeField(null=True, blank=True)
+    frame_number = models.PositiveIntegerField(null=True, blank=True)
+    region = models.JSONField(
+        null=True, blank=True, help_text="Corners of the tracing, (column, row) in the picture."
+    )
+    quality = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ("-received_at", "-pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("sop_instance_uid", "sha256"), name="instance_bytes_kept_once"
+            ),
+            models.UniqueConstraint(
+                fields=("sop_instance_uid",),
+                condition=models.Q(conflict_of__isnull=True),
+                name="instance_uid_means_one_object",
+            ),
+        )
+        indexes = (
+            # What claim() and the sweeper look for; done rows are not in it, so it stays small.
+            models.Index(
+                fields=("state", "not_before"),
+                condition=models.Q(state__in=("received", "analysed", "reported")),
+                name="instance_waiting",
+            ),
+            models.Index(fields=("lease_token",), name="instance_leased"),
+        )
+
+    def __str__(self) -> str:
+        return self.sop_instance_uid
+
+
+class Finding(models.Model):
+    """What a network said about one class in one instance."""
+
+    class Verdict(models.TextChoices):
+        PRESENT = "present", "Present"
+        ABSENT = "absent", "Absent"
+        UNDETERMINED = "undetermined", "Undetermined"
+
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="findings")
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="findings"
+    )
+    key = models.CharField(max_length=16)
+    probability = models.FloatField()
+    threshold = models.FloatField()
+    verdict = models.CharField(max_length=16, choices=Verdict)
+
+    class Meta:
+        ordering = ("-probability", "key")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("instance", "model_version", "key"), name="finding_is_unique"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(probability__gte=0.0, probability__lte=1.0),
+                name="finding_probability_is_one",
+            ),
+        )
+        indexes = (models.Index(fields=("key", "verdict"), name="finding_by_verdict"),)
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.probability:.3f} {self.verdict}"
+
+
+class Report(models.Model):
+    """One Structured Report we composed: its bytes are in the spool and never change."""
+
+    class Kind(models.TextChoices):
+        BASIC_TEXT = "basic_text", "Basic Text SR"
+        COMPREHENSIVE = "comprehensive", "Comprehensive SR"
+
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="reports")
+    kind = models.CharField(max_length=16, choices=Kind)
+    sop_instance_uid = models.CharField("SOP Instance UID", max_length=UID_LENGTH, unique=True)
+    sop_class_uid = models.CharField("SOP Class UID", max_length=UID_LENGTH)
+    sha256 = models.CharField("SHA-256 of the file", max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    spool_name = models.CharField(max_length=100, unique=True)
+    composed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-composed_at", "kind")
+        constraints = (
+            models.UniqueConstraint(fields=("instance", "kind"), name="report_is_composed_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.sop_instance_uid}"
+
+
+class Delivery(models.Model):
+    """One attempt to store one report at one Peer."""
+
+    class Outcome(models.TextChoices):
+        STORED = "stored", "Stored"
+        WARNING = "warning", "Stored with a warning"
+        RETRY = "retry", "Not now, try later"
+        REFUSED = "refused", "Refused"
+
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="deliveries")
+    peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="deliveries")
+    attempted_at = models.DateTimeField(default=timezone.now)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    status = models.PositiveIntegerField("DIMSE status", null=True, blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ("-attempted_at", "-pk")
+        indexes = (models.Index(fields=("-attempted_at",), name="delivery_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.peer.title}: {self.get_outcome_display().lower()}"
+
+
+class Transition(models.Model):
+    """One line of an instance's life: appended, never changed."""
+
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="transitions")
+    at = models.DateTimeField(default=timezone.now)
+    from_state = models.CharField(max_length=16, choices=State, blank=True)
+    to_state = models.CharField(max_length=16, choices=State)
+    event = models.CharField(max_length=24)
+    actor = models.CharField(max_length=64)
+    detail = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.from_state or 'nothing'} -> {self.to_state}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None:
+            raise TypeError("a Transition is appended once and never changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("a Transition is never deleted")

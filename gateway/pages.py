@@ -1,0 +1,109 @@
+"""Any file that holds pictures -> its pages, for the Analyst and for ``classify`` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from dicom_node import image
+from dicom_node.errors import ImageError
+from models.page import NotReadable, Page, find_page
+
+Raster = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000
+MAX_PAGES = 20
+"""More frames than this are no ECG of a few pages but a film; the rest is not looked at."""
+
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+
+
+@dataclass(frozen=True)
+class PageOrReason:
+    """One page of a file: readable, or the reason why not."""
+
+    number: int
+    page: Page | None
+    reason: str | None
+
+
+def pages(path: Path) -> Iterator[PageOrReason]:
+    """Yield every page of a DICOM object or picture, first to last, numbered from 1.
+
+    Raises
+    ------
+    ImageError
+        The file as a whole cannot be read.
+    """
+    for number, raster in enumerate(_rasters(path), start=1):
+        if isinstance(raster, ImageError):
+            yield PageOrReason(number, None, str(raster))
+            continue
+        try:
+            yield PageOrReason(number, find_page(raster), None)
+        except NotReadable as refusal:
+            yield PageOrReason(number, None, refusal.reason)
+
+
+def first_usable(path: Path) -> PageOrReason:
+    """Return the first readable page, or the first page's reason when none is readable.
+
+    Raises
+    ------
+    ImageError
+        The file as a whole cannot be read.
+    """
+    first: PageOrReason | None = None
+    for candidate in pages(path):
+        if candidate.page is not None:
+            return candidate
+        first = first or candidate
+    return first or PageOrReason(1, None, "no picture in the object")
+
+
+def _rasters(path: Path) -> Iterator[Raster | ImageError]:
+    if image.is_dicom(path):
+        yield from image.rasters(path, limit=MAX_PAGES)
+    else:
+        yield from _pictures(path)
+
+
+def _pictures(path: Path) -> Iterator[Raster]:
+    """Yield the frames of a picture file as uint8 grey or RGB."""
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ImageError(
+                    f"picture of {picture.width} x {picture.height} pixels; "
+                    f"at most {MAX_PIXELS // 1_000_000} million are read"
+                )
+            for number in range(min(getattr(picture, "n_frames", 1), MAX_PAGES)):
+                picture.seek(number)
+                yield _flatten(picture)
+    except UnidentifiedImageError:
+        raise ImageError("neither a DICOM object nor a picture (PNG, JPEG, BMP, TIFF)") from None
+    except FileNotFoundError:
+        raise ImageError("no such file") from None
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"damaged picture ({type(error).__name__})") from error
+
+
+def _flatten(picture: Image.Image) -> Raster:
+    """Return a picture on white paper: what is transparent is paper."""
+    if picture.mode in ("L", "1"):
+        return np.asarray(picture.convert("L"))
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        values = np.asarray(picture, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        scaled = (values - low) / (high - low or 1.0) * 255.0
+        return np.round(scaled).astype(np.uint8)
+    rgba = picture.convert("RGBA")
+    paper = Image.new("RGBA", rgba.size, "white")
+    return np.asarray(Image.alpha_composite(paper, rgba).convert("RGB"))

@@ -1,0 +1,258 @@
+"""Settings of the whole product; every difference between machines is an environment variable.
+
+``.env.example`` explains each variable in a sentence. A file ``.env`` beside ``manage.py`` is read
+first; the real environment wins over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import environ
+import structlog
+from django.urls import reverse_lazy
+from django.utils.functional import SimpleLazyObject
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(BASE_DIR / ".env", overwrite=False)
+
+# --- Where things are ----------------------------------------------------------------------------
+ECG_DATA_DIR = Path(env.str("ECG_DATA_DIR", default="") or BASE_DIR / "var").resolve()
+ECG_SPOOL_DIR = ECG_DATA_DIR / "spool"
+ECG_MODEL_DIR = env.str("ECG_MODEL_DIR", default="")
+
+# --- DICOM ---------------------------------------------------------------------------------------
+ECG_AE_TITLE = env.str("ECG_AE_TITLE", default="ECGGATEWAY")
+ECG_DICOM_HOST = env.str("ECG_DICOM_HOST", default="0.0.0.0")  # noqa: S104 (a server listens)
+ECG_DICOM_PORT = env.int("ECG_DICOM_PORT", default=11112)
+ECG_DICOM_TIMEOUT_S = env.float("ECG_DICOM_TIMEOUT_S", default=30.0)
+ECG_MAX_ASSOCIATIONS = env.int("ECG_MAX_ASSOCIATIONS", default=50)
+
+# --- The pipeline --------------------------------------------------------------------------------
+ECG_LEASE_S = env.float("ECG_LEASE_S", default=60.0)
+ECG_SWEEP_S = env.float("ECG_SWEEP_S", default=5.0)
+ECG_BATCH_SIZE = env.int("ECG_BATCH_SIZE", default=16)
+ECG_ATTEMPTS = env.int("ECG_ATTEMPTS", default=12)
+ECG_BACKOFF_S = env.float("ECG_BACKOFF_S", default=5.0)
+
+# --- Database ------------------------------------------------------------------------------------
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": environ.Env.db_url_config(
+        env.str("DATABASE_URL", default="") or f"sqlite:///{ECG_DATA_DIR / 'gateway.sqlite3'}"
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE takes the write lock when a transaction begins, so that two writers wait for
+        # each other instead of failing half way. synchronous=FULL because a C-STORE is answered
+        # Success on the strength of a commit: WAL with NORMAL may lose it when the power goes.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+    # A file in tests too: threads and processes of one test must meet in the same database.
+    DATABASES["default"]["TEST"] = {"NAME": str(ECG_DATA_DIR / "test.sqlite3")}
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"]["CONN_MAX_AGE"] = 300
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Broker: the doorbell ------------------------------------------------------------------------
+# A socket in the data folder needs no port and no password. Its path must fit a sockaddr_un (108
+# bytes with its end), so a deeper data folder has it in a folder of its own under the temp folder.
+ECG_VALKEY_SOCKET = ECG_DATA_DIR / "valkey" / "valkey.sock"
+if len(os.fsencode(ECG_VALKEY_SOCKET)) > 100:
+    _SHORT = hashlib.sha256(os.fsencode(ECG_DATA_DIR)).hexdigest()[:16]
+    ECG_VALKEY_SOCKET = Path(tempfile.gettempdir()) / f"ecg-{_SHORT}" / "valkey.sock"
+BROKER_URL = env.str("BROKER_URL", default="") or f"redis+socket://{ECG_VALKEY_SOCKET}"
+ECG_EMBEDDED_BROKER = BROKER_URL.startswith("redis+socket://")
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
+CELERY_TASK_DEFAULT_QUEUE = "delivery"
+CELERY_TASK_ROUTES = {
+    "gateway.tasks.analyse": {"queue": "analysis"},
+    "gateway.tasks.sweep_analysis": {"queue": "analysis"},
+    "gateway.tasks.deliver": {"queue": "delivery"},
+    "gateway.tasks.sweep_delivery": {"queue": "delivery"},
+}
+# Each worker sweeps for its own queue: a dead queue then delays nobody else's sweep. A sweep that
+# waited longer than its period is dropped, so that they do not pile up.
+CELERY_BEAT_SCHEDULE = {
+    name: {
+        "task": f"gateway.tasks.{name}",
+        "schedule": ECG_SWEEP_S,
+        "options": {"expires": ECG_SWEEP_S},
+    }
+    for name in ("sweep_analysis", "sweep_delivery")
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Ringing must never hold up a C-STORE: one short try, and the sweeper rings again.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 1.0,
+    "socket_timeout": 30.0,
+    "visibility_timeout": 3600,
+}
+CELERY_TIMEZONE = "UTC"
+
+# --- Django --------------------------------------------------------------------------------------
+DEBUG = env.bool("ECG_DEBUG", default=False)
+ALLOWED_HOSTS = [name for name in env.list("ECG_ALLOWED_HOSTS", default=[]) if name] or [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    socket.gethostname(),
+]
+CSRF_TRUSTED_ORIGINS = [name for name in env.list("ECG_TRUSTED_ORIGINS", default=[]) if name]
+ECG_WEB_PORT = env.int("ECG_WEB_PORT", default=8000)
+ECG_HTTPS = env.bool("ECG_HTTPS", default=False)
+
+
+def _secret_key() -> str:
+    """Return ECG_SECRET_KEY, or the key kept in the data folder, made at first use.
+
+    Lazy, because a command such as ``classify`` must run where nothing may be written.
+    """
+    if given := env.str("ECG_SECRET_KEY", default=""):
+        return given
+    path = ECG_DATA_DIR / "secret-key"
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_urlsafe(50)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(key)
+    try:
+        os.link(draft, path)  # of several processes starting at once, the first one's key stays
+    except FileExistsError:
+        key = path.read_text()
+    finally:
+        draft.unlink()
+    return key
+
+
+SECRET_KEY: Any = SimpleLazyObject(_secret_key)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "gateway",
+    "webadmin",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "webadmin.urls"
+WSGI_APPLICATION = "gateway.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = reverse_lazy("admin:login")
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("ECG_TIME_ZONE", default="UTC")
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # one machine needs no collectstatic; nginx serves STATIC_ROOT
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+if ECG_HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+# --- Logs: one line an event, UIDs and row ids, never a name --------------------------------------
+_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+structlog.configure(
+    processors=[*_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+_RENDERER: Any = (
+    structlog.processors.JSONRenderer()
+    if env.str("ECG_LOG_FORMAT", default="text") == "json"
+    else structlog.dev.ConsoleRenderer(colors=False)
+)
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _PROCESSORS,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _RENDERER,
+            ],
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        name: {"level": env.str("ECG_LOG_LEVEL", default="INFO")}
+        for name in ("gateway", "dicom_node", "models", "webadmin", "celery.worker")
+    },
+}

@@ -1,0 +1,124 @@
+"""What a spooled object says about itself: its study, and the reports made for it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+import gateway
+from dicom_node import image, report
+from dicom_node.charset import decode_dataset
+from gateway import spool
+from gateway.models import Installation, Instance, Report, Study
+
+UNKNOWN = "unknown"
+
+
+class SourceRejected(ValueError):
+    """The header contradicts what was promised or lacks what no report can be without."""
+
+
+def study_of(path: Path, instance: Instance) -> Study:
+    """Return the Study row of a spooled object, made from its header when it is new.
+
+    Raises
+    ------
+    SourceRejected
+        The Data Set is not the object its C-STORE announced (PS3.4 B.2.2), or names no study.
+    ImageError
+        The file has no readable header.
+    """
+    header = decode_dataset(image.read_header(path))
+    announced, found = instance.sop_instance_uid, str(header.get("SOPInstanceUID", "") or "")
+    if found != announced:
+        raise SourceRejected("the SOP Instance UIDs of the C-STORE and of the Data Set differ")
+    study_uid = str(header.get("StudyInstanceUID", "") or "")
+    if not UID(study_uid).is_valid or not UID(found).is_valid:
+        raise SourceRejected(
+            "Study or SOP Instance UID missing or not a UID: no report could refer to the object"
+        )
+    row, _ = Study.objects.get_or_create(
+        study_instance_uid=study_uid,
+        defaults={
+            "patient_id": _text(header, "PatientID", 128),
+            "patient_name": _text(header, "PatientName", 512),
+            "accession_number": _text(header, "AccessionNumber", 64),
+            "study_date": _date(header),
+            "description": _text(header, "StudyDescription", 256),
+        },
+    )
+    return row
+
+
+def _text(header: Dataset, keyword: str, length: int) -> str:
+    value = header.get(keyword)
+    return "" if value is None else str(value).replace("\x00", "").strip()[:length]
+
+
+def _date(header: Dataset) -> datetime.date | None:
+    try:
+        return datetime.datetime.strptime(  # noqa: DTZ007 (a DICOM date has no zone)
+            _text(header, "StudyDate", 8), "%Y%m%d"
+        ).date()
+    except ValueError:
+        return None
+
+
+def reports_of(instance: Instance) -> Iterator[tuple[Report.Kind, Dataset, bytes]]:
+    """Compose the reports of an analysed instance: a function of its file and its rows alone.
+
+    Raises
+    ------
+    DicomError
+        The source cannot be reported on; trying again cannot help.
+    """
+    source = image.read_header(spool.locate(instance.spool_name))
+    basic_text, comprehensive = report.compose(source, result_of(instance, source))
+    yield Report.Kind.BASIC_TEXT, basic_text, report.to_bytes(basic_text)
+    yield Report.Kind.COMPREHENSIVE, comprehensive, report.to_bytes(comprehensive)
+
+
+def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
+    """Return the rows of an analysed instance as the value a report is composed from."""
+    version = instance.model_version
+    if version is None or instance.analysed_at is None:
+        raise ValueError(f"instance {instance.pk}: expected an analysed row")
+    validated = version.card.get("validated", {})
+    frames = int(source.get("NumberOfFrames") or 1)
+    return report.AnalysisResult(
+        findings=tuple(
+            report.FindingResult(
+                key=row.key,
+                probability=row.probability,
+                threshold=row.threshold,
+                verdict=row.verdict,
+                validated=bool(validated.get(row.key, False)),
+            )
+            for row in instance.findings.filter(model_version=version)
+        ),
+        model_name=version.name,
+        model_version=version.version,
+        model_sha256=version.sha256,
+        frame_number=instance.frame_number if frames > 1 else None,
+        region=tuple((float(x), float(y)) for x, y in instance.region) if instance.region else None,
+        device=device(),
+        analysed_at=instance.analysed_at,
+        quality_note=None,
+    )
+
+
+def device() -> report.Device:
+    """Return this installation as the observer of its reports (TID 1004)."""
+    installation = Installation.load()
+    return report.Device(
+        uid=installation.device_uid,
+        name="ECG Gateway",
+        manufacturer="ECG Gateway",
+        model="ECG Gateway",
+        serial=installation.serial,
+        software_version=gateway.__version__,
+    )

@@ -1,0 +1,84 @@
+"""The states an instance can be in, and the only table that connects them.
+
+A state is a past participle: a fact that is true and on disk. Work in progress is a lease
+(:mod:`gateway.leases`), so a process that dies leaves no row in a state that nobody leaves.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class State(models.TextChoices):
+    """What is true of an instance."""
+
+    RECEIVED = "received", "Received"
+    ANALYSED = "analysed", "Analysed"
+    REPORTED = "reported", "Reported"
+    DELIVERED = "delivered", "Delivered"
+    REJECTED = "rejected", "Rejected"
+    FAILED = "failed", "Failed"
+    SET_ASIDE = "set_aside", "Set aside (conflict)"
+
+
+class Event(models.TextChoices):
+    """What happens to an instance."""
+
+    ANALYSE = "analyse", "findings stored"
+    REJECT = "reject", "not an ECG page we can read"
+    COMPOSE = "compose", "reports written"
+    DELIVER = "deliver", "reports stored by every destination"
+    GIVE_UP = "give_up", "attempts spent or trying again cannot help"
+    RESUME_ANALYSIS = "resume_analysis", "a person asked to analyse again"
+    RESUME_COMPOSITION = "resume_composition", "a person asked to compose again"
+    RESUME_DELIVERY = "resume_delivery", "a person asked to deliver again"
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.RECEIVED, Event.ANALYSE): State.ANALYSED,
+    (State.RECEIVED, Event.REJECT): State.REJECTED,
+    (State.RECEIVED, Event.GIVE_UP): State.FAILED,
+    (State.ANALYSED, Event.COMPOSE): State.REPORTED,
+    (State.ANALYSED, Event.GIVE_UP): State.FAILED,
+    (State.REPORTED, Event.DELIVER): State.DELIVERED,
+    (State.REPORTED, Event.GIVE_UP): State.FAILED,
+    (State.FAILED, Event.RESUME_ANALYSIS): State.RECEIVED,
+    (State.FAILED, Event.RESUME_COMPOSITION): State.ANALYSED,
+    (State.FAILED, Event.RESUME_DELIVERY): State.REPORTED,
+}
+
+RESUME: dict[State, Event] = {
+    target: event for (origin, event), target in TRANSITIONS.items() if origin is State.FAILED
+}
+"""The event that leads from FAILED back to the state the instance failed in."""
+
+WAITING = (State.RECEIVED, State.ANALYSED, State.REPORTED)
+"""States from which a machine takes the next step; all others rest until a person acts."""
+
+
+class IllegalTransition(ValueError):
+    """An event that the table does not allow in this state."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        allowed = sorted(e.value for (s, e) in TRANSITIONS if s == state) or ["none"]
+        super().__init__(
+            f"event {event.value!r} is not possible in state {state.value!r}; "
+            f"possible: {', '.join(allowed)}"
+        )
+
+
+def follow(state: State, event: Event) -> State:
+    """Return the state that `event` leads to from `state`; IllegalTransition if there is none."""
+    try:
+        return TRANSITIONS[State(state), Event(event)]
+    except KeyError:
+        raise IllegalTransition(State(state), Event(event)) from None
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram, the picture in the documentation."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.RECEIVED.name}"]
+    lines += [f"    {s.name} --> {t.name}: {e.value}" for (s, e), t in TRANSITIONS.items()]
+    ends = [s for s in State if not any(origin is s for origin, _ in TRANSITIONS)]
+    lines += [f"    {s.name} --> [*]" for s in ends if s is not State.SET_ASIDE]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,62 @@
+"""The pipeline's steps on their queues. A message is a doorbell: the rows say what there is to do.
+
+``analyse`` and ``deliver`` carry the id that rang, but a worker takes what waits longest: under
+load one ring does the work of many, and the rings of rows already done find nothing and cost one
+query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from gateway import doorbell, leases, pipeline
+from gateway.states import State
+
+RINGS_A_SWEEP = 8
+
+
+@shared_task(name="gateway.tasks.analyse")
+def analyse(instance_id: int) -> None:  # noqa: ARG001 (the id is for whoever reads the queue)
+    """Analyse and report what waits, batch after batch, until nothing does."""
+    pipeline.analyse_waiting()
+
+
+@shared_task(name="gateway.tasks.deliver")
+def deliver(instance_id: int) -> None:  # noqa: ARG001
+    """Deliver what waits, batch after batch, until nothing does."""
+    pipeline.deliver_waiting()
+
+
+@shared_task(name="gateway.tasks.sweep_analysis")
+def sweep_analysis() -> None:
+    """Ring again for received and analysed instances that nobody holds."""
+    sweep((State.RECEIVED, State.ANALYSED))
+
+
+@shared_task(name="gateway.tasks.sweep_delivery")
+def sweep_delivery() -> None:
+    """Ring again for reported instances that nobody holds."""
+    sweep((State.REPORTED,))
+
+
+FOR_STATE: dict[State, Any] = {
+    State.RECEIVED: analyse,
+    State.ANALYSED: analyse,
+    State.REPORTED: deliver,
+}
+"""The task that takes the next step from each waiting state."""
+
+
+def sweep(states: tuple[State, ...]) -> int:
+    """Ring for overdue rows in `states`; return how many rang.
+
+    A worker that was woken works until nothing waits, so a few rings wake as many workers as
+    there are; ringing for every row of a long queue would only grow the broker's.
+    """
+    return sum(
+        doorbell.ring(pk, state)
+        for state in states
+        for pk in leases.overdue((state,), limit=RINGS_A_SWEEP)
+    )
