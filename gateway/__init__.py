@@ -11,7 +11,7 @@ sends the reports out again. The tour, in reading order:
 ``leases``                who may work on a row: claim, advance, postpone, give up
 ``spool``                 bytes at rest
 ``ingest``                one C-STORE becomes a file, a row and a status
-``pipeline``              analyse, compose, deliver: the steps, without Celery
+``pipeline``              who drives the steps: ``analysis``, ``composition``, ``delivery``
 ``tasks``, ``celery``     the same steps on queues, and the sweeper that rings again
 ``management/commands``   what a person types
 ========================  =====================================================================

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from dicom_node.codes import FINDING_CODES
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-
-from dicom_node.codes import FINDING_CODES
-from dicom_node.entity import ApplicationEntity
 from models.artifact import Artifact, ArtifactError
+
+from dicom_node.entity import ApplicationEntity
 from models.labels import KEYS
 
 
@@ -43,10 +43,10 @@ def _spool() -> Iterator[CheckMessage]:
 
 
 def _network() -> Iterator[CheckMessage]:
-    from gateway import analyst
+    from gateway import network
 
     try:
-        Artifact.load(analyst.artifact()).verify()
+        Artifact.load(network.artifact()).verify()
     except (ArtifactError, OSError) as error:
         yield Error(
             str(error), hint="Restore models/store or set ECG_MODEL_DIR.", id="gateway.E003"

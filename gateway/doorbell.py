@@ -26,7 +26,7 @@ def ring(instance_id: int, state: State) -> bool:
     bool
         Whether the message was handed to the broker.
     """
-    global _silent_until  # noqa: PLW0603
+    global _silent_until
     from gateway import tasks
 
     task = tasks.FOR_STATE.get(state)

@@ -11,7 +11,13 @@ import functools
 import os
 
 import structlog
-from django.db import DatabaseError, IntegrityError, close_old_connections, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    close_old_connections,
+    connections,
+    transaction,
+)
 
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
@@ -36,7 +42,7 @@ def admit(caller: Caller, *, title: str) -> Refusal | None:
         known = peers.may_send(caller.title, caller.address)
     except DatabaseError as error:
         log.error("database away", error=type(error).__name__)
-        return Refusal.BUSY
+        return Refusal.UNDECIDED
     return None if known else Refusal.CALLING_UNKNOWN
 
 
@@ -139,18 +145,28 @@ def _association(received: ReceivedInstance) -> Association:
 
 
 def record(association: AssociationRecord) -> None:
-    """Write down how an association ended, or that it was refused and why."""
-    close_old_connections()
-    Association.objects.update_or_create(
-        uid=association.association_id,
-        defaults={
-            "calling_title": association.calling_title,
-            "called_title": association.called_title,
-            "address": association.address,
-            "outcome": association.outcome,
-            "reason": association.reason,
-            "instances_count": association.instances_count,
-            "started_at": association.started_at,
-            "ended_at": association.ended_at,
-        },
-    )
+    """Write down how an association ended, or that it was refused and why.
+
+    An association that has just begun is not written: its row comes with its first object, in the
+    transaction that has to be flushed anyway, or at its end.
+    """
+    if association.outcome == Association.Outcome.ACCEPTED:
+        return
+    try:
+        close_old_connections()
+        Association.objects.update_or_create(
+            uid=association.association_id,
+            defaults={
+                "calling_title": association.calling_title,
+                "called_title": association.called_title,
+                "address": association.address,
+                "outcome": association.outcome,
+                "reason": association.reason,
+                "instances_count": association.instances_count,
+                "started_at": association.started_at,
+                "ended_at": association.ended_at,
+            },
+        )
+    finally:
+        # The thread of the association ends here, and its connection to the database with it.
+        connections.close_all()

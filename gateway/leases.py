@@ -9,14 +9,16 @@ out while it slept changes nothing. Retrying is a matter of the row alone (``att
 from __future__ import annotations
 
 import datetime
+import os
 import random
+import socket
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -37,6 +39,11 @@ class LeaseLost(RuntimeError):
             f"instance {instance.pk}: expected state {instance.state!r} under our lease, "
             "found it taken or moved on"
         )
+
+
+def actor(role: str) -> str:
+    """Return who writes a transition: the role and the process that has it."""
+    return f"{role}@{socket.gethostname()}:{os.getpid()}"[:64]
 
 
 def claimable(state: State, now: datetime.datetime) -> QuerySet[Instance]:
@@ -201,6 +208,14 @@ def postpone(instance: Instance, error: str, *, actor: str) -> bool:
         raise LeaseLost(instance)
     log.info("postponed", instance=instance.pk, wait_s=round(wait_s, 1), error=error)
     return True
+
+
+def put_back(instance: Instance, error: Exception, who: str) -> None:
+    """Postpone a row after `error`; what cannot even be written is left to its lease."""
+    try:
+        postpone(instance, f"{type(error).__name__}: {error}", actor=who)
+    except (LeaseLost, DatabaseError) as second:
+        log.warning("left to its lease", instance=instance.pk, error=repr(second))
 
 
 def wait_for_configuration(instance: Instance, what: str) -> None:

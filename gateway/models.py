@@ -330,5 +330,5 @@ class Transition(models.Model):
             raise TypeError("a Transition is appended once and never changed")
         super().save(*args, **kwargs)
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+    def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("a Transition is never deleted")

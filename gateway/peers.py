@@ -7,8 +7,10 @@ import ipaddress
 import socket
 import time
 
+from django.conf import settings
 from django.db.models import QuerySet
 
+from dicom_node.scu import Timeouts
 from gateway.models import Peer
 
 RESOLVE_S = 60
@@ -17,6 +19,12 @@ RESOLVE_S = 60
 def destinations() -> QuerySet[Peer]:
     """Return the Peers that receive reports."""
     return Peer.objects.filter(is_destination=True)
+
+
+def timeouts() -> Timeouts:
+    """Return how long we wait for a Peer, each wait by itself."""
+    limit_s = settings.ECG_DICOM_TIMEOUT_S
+    return Timeouts(connect_s=limit_s, association_s=limit_s, response_s=limit_s, network_s=limit_s)
 
 
 def may_send(title: str, address: str) -> bool:

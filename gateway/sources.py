@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+from dicom_node.charset import decode_dataset
 from pydicom import Dataset
 from pydicom.uid import UID
 
 import gateway
 from dicom_node import image, report
-from dicom_node.charset import decode_dataset
 from gateway import spool
 from gateway.models import Installation, Instance, Report, Study
 

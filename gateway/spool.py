@@ -114,16 +114,3 @@ def verified(name: str, *, sha256: str) -> Path:
 def remove(name: str) -> None:
     """Remove a spooled file; nothing happens when it is gone already."""
     (root() / name).unlink(missing_ok=True)
-
-
-def sweep_incoming(*, older_than_s: float, now: float) -> int:
-    """Remove abandoned part files of earlier lives and return how many there were.
-
-    Nothing here was ever answered with Success: a file leaves ``incoming`` before its row exists.
-    """
-    removed = 0
-    for path in incoming().iterdir():
-        if path.is_file() and now - path.stat().st_mtime > older_than_s:
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed

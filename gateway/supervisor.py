@@ -113,6 +113,10 @@ class Supervisor:
         """Make :meth:`wait` return; safe in a signal handler."""
         self._stopping.set()
 
+    def pause(self, seconds: float) -> bool:
+        """Wait a moment; return whether it was told to stop meanwhile."""
+        return self._stopping.wait(seconds)
+
     def pid(self, name: str) -> int | None:
         """Return the process id of a running program."""
         process = self._running.get(name)

@@ -10,10 +10,11 @@ from typing import Any
 
 from django.core.management import BaseCommand
 from django.core.management.base import CommandParser
+from models.predict import PageReading, Predictor
 
 from dicom_node.errors import ImageError
-from gateway import analyst, pages
-from models.predict import PageReading, Predictor
+from gateway import network as networks
+from gateway import pages
 
 
 class Command(BaseCommand):
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="files to read")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        network = analyst.predictor()
+        network = networks.predictor()
         failed = False
         for path in options["paths"]:
             for line in _lines(path, network):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 import signal
 import threading
-import time
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.management import BaseCommand
 
-from dicom_node.scp import StorageSCP
+from dicom_node.scp import Limits, StorageSCP
 from gateway import ingest, spool
 
 log = structlog.get_logger("gateway.listener")
-ABANDONED_S = 3600.0
 
 
 class Command(BaseCommand):
@@ -29,7 +27,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        removed = spool.sweep_incoming(older_than_s=ABANDONED_S, now=time.time())
         with StorageSCP(
             settings.ECG_AE_TITLE,
             settings.ECG_DICOM_HOST,
@@ -38,13 +35,8 @@ class Command(BaseCommand):
             on_instance=ingest.receive,
             on_association=ingest.record,
             incoming_folder=spool.incoming(),
-            max_associations=settings.ECG_MAX_ASSOCIATIONS,
+            limits=Limits(max_associations=settings.ECG_MAX_ASSOCIATIONS),
         ):
-            log.info(
-                "listening",
-                title=settings.ECG_AE_TITLE,
-                port=settings.ECG_DICOM_PORT,
-                abandoned_files_removed=removed,
-            )
+            log.info("listening", title=settings.ECG_AE_TITLE, port=settings.ECG_DICOM_PORT)
             stop.wait()
         log.info("stopped listening")

@@ -12,6 +12,7 @@ from django.core.management.base import CommandParser
 
 from dicom_node import scu
 from dicom_node.errors import DicomError
+from gateway import peers
 from gateway.models import Peer
 
 EXAMPLES = """
@@ -29,7 +30,9 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter
+            prog_name,
+            subcommand,
+            **{**kwargs, "epilog": EXAMPLES, "formatter_class": RawDescriptionHelpFormatter},
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -85,7 +88,7 @@ class Command(BaseCommand):
                 scu.echo(
                     peer.entity,
                     calling_title=settings.ECG_AE_TITLE,
-                    timeout_s=settings.ECG_DICOM_TIMEOUT_S,
+                    timeouts=peers.timeouts(),
                 )
             except DicomError as error:
                 failed += 1

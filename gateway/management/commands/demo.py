@@ -1,0 +1,210 @@
+"""``manage.py demo``: the life of two ECGs, from a C-STORE to the archive, on this machine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError
+from django.core.management.base import CommandParser
+from django.utils.module_loading import import_string
+from pydicom import dcmread
+
+from dicom_node import report, scu
+from dicom_node.entity import ApplicationEntity
+from dicom_node.errors import DicomError
+from gateway import demonstration, peers, supervisor
+from gateway.management.commands.up import prepare
+from gateway.models import Instance, Peer, Report, Transition
+
+READY_S = 120.0
+LIFE_S = 240.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Show the life of two ECG pictures: start the whole gateway and a stand-in archive, send "
+        "the pictures over DICOM, print every step and both reports, and keep serving until "
+        "Ctrl-C. Everything it keeps lies in its own folder (ECG_DATA_DIR, default var/demo)."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="end when both reports of both pictures are in the archive; exit 0 only then",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        self._step("preparing the database and the folders")
+        prepare()
+        archive = demonstration.Archive(settings.ECG_DATA_DIR / "archive")
+        self._peers(archive.entity)
+        with archive, supervisor.Supervisor(supervisor.cast(), say=self._quietly()) as running:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: running.interrupt())
+            self._step("starting broker, Listener, Analyst, Courier, Sweeper and Desk")
+            self._wait(running, "the Listener to answer C-ECHO", READY_S, self._listener_answers)
+            uids = self._send()
+            arrived = self._follow(running, uids, archive)
+            self._show(uids, archive)
+            self._desk()
+            if options["once"]:
+                if not arrived:
+                    raise CommandError(
+                        "not all reports arrived; the steps above say how far it got"
+                    )
+                self.stdout.write(self.style.SUCCESS("both reports of both pictures arrived"))
+                return
+            self._step("serving until Ctrl-C")
+            running.wait()
+
+    # --- the steps -----------------------------------------------------------------------------
+
+    def _peers(self, archive: ApplicationEntity) -> None:
+        """Make the sender and the archive known; an archive of an earlier demo is forgotten."""
+        Peer.objects.filter(is_destination=True).update(is_destination=False)
+        Peer.objects.update_or_create(
+            title=demonstration.SENDER, host="127.0.0.1", port=104, defaults={"is_sender": True}
+        )
+        Peer.objects.update_or_create(
+            title=archive.title,
+            host=archive.host,
+            port=archive.port,
+            defaults={"is_destination": True},
+        )
+
+    def _send(self) -> dict[str, str]:
+        uids: dict[str, str] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for picture in demonstration.pictures():
+                path = Path(folder) / "picture.dcm"
+                picture.ds.save_as(path, enforce_file_format=True)
+                self._step(f"C-STORE: {picture.title}")
+                (outcome,) = scu.store(
+                    self._gateway(),
+                    [path],
+                    calling_title=demonstration.SENDER,
+                    timeouts=peers.timeouts(),
+                )
+                self.stdout.write(f"    answered 0x{outcome.status or 0:04X}, {outcome.reason}")
+                uids[picture.ds.SOPInstanceUID] = picture.title
+        return uids
+
+    def _follow(
+        self,
+        running: supervisor.Supervisor,
+        uids: dict[str, str],
+        archive: demonstration.Archive,
+    ) -> bool:
+        """Print the transitions as they happen; True when the archive has all four reports."""
+        seen = 0
+        began = time.monotonic()
+
+        def done() -> bool:
+            nonlocal seen
+            lines = Transition.objects.filter(
+                pk__gt=seen, instance__sop_instance_uid__in=uids
+            ).select_related("instance")
+            for line in lines:
+                seen = line.pk
+                title = uids[line.instance.sop_instance_uid].split(":")[0]
+                after = time.monotonic() - began
+                self.stdout.write(
+                    f"    {after:5.1f} s  {title:<10} {line.get_to_state_display().upper():<10} "
+                    f"{line.detail}"
+                )
+            rows = Instance.objects.filter(sop_instance_uid__in=uids)
+            return all(row.state not in ("received", "analysed", "reported") for row in rows)
+
+        self._step("the gateway at work")
+        try:
+            self._wait(running, "the reports", LIFE_S, done)
+        except CommandError as error:
+            self.stdout.write(self.style.ERROR(str(error)))
+        wanted = set(
+            Report.objects.filter(instance__sop_instance_uid__in=uids).values_list(
+                "sop_instance_uid", flat=True
+            )
+        )
+        return len(wanted) == 2 * len(uids) and wanted <= set(archive.stored())
+
+    def _show(self, uids: dict[str, str], archive: demonstration.Archive) -> None:
+        stored = archive.stored()
+        for uid, title in uids.items():
+            for row in Report.objects.filter(instance__sop_instance_uid=uid).order_by("kind"):
+                path = stored.get(row.sop_instance_uid)
+                self._step(f"{row.get_kind_display()} of {title}")
+                if path is None:
+                    self.stdout.write("    not in the archive")
+                    continue
+                if row.kind == Report.Kind.BASIC_TEXT:
+                    self.stdout.write(report.render_tree(dcmread(path)))
+                self.stdout.write(f"    file: {path}")
+
+    def _desk(self) -> None:
+        # The Desk stands above this room: it is named here, not imported.
+        signin_link = import_string("webadmin.signin.signin_link")
+        base = f"http://127.0.0.1:{settings.ECG_WEB_PORT}"
+        self._step("the Desk")
+        self.stdout.write(f"    {base}/\n    one-time login: {signin_link('demo', base)}")
+
+    # --- how it speaks -------------------------------------------------------------------------
+
+    def _step(self, text: str) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(f"\n== {text}"))
+        self.stdout.flush()
+
+    def _quietly(self) -> Callable[[str, str], None]:
+        """Keep the processes' own lines in a log file; only trouble is shown."""
+        path = settings.ECG_DATA_DIR / "demo.log"
+        log = path.open("w", buffering=1)
+        lock = threading.Lock()
+        self.stdout.write(f"    what the processes say: {path}")
+
+        def say(name: str, text: str) -> None:
+            with lock:
+                log.write(f"{name:<9}| {text}\n")
+                if "restarting in" in text:
+                    self.stdout.write(f"    {name}: {text}")
+
+        return say
+
+    def _wait(
+        self,
+        running: supervisor.Supervisor,
+        what: str,
+        timeout_s: float,
+        done: Callable[[], bool],
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        shown = sys.stdout.isatty()
+        while not done():
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"waited {timeout_s:.0f} s for {what}; "
+                    f"look into {settings.ECG_DATA_DIR / 'demo.log'}"
+                )
+            if running.pause(0.2):
+                raise CommandError("interrupted")
+            if shown:
+                left = deadline - time.monotonic()
+                self.stdout.write(f"\r    waiting for {what} ({left:3.0f} s)\x1b[K\r", ending="")
+                self.stdout.flush()
+
+    def _gateway(self) -> ApplicationEntity:
+        return ApplicationEntity(settings.ECG_AE_TITLE, "127.0.0.1", settings.ECG_DICOM_PORT)
+
+    def _listener_answers(self) -> bool:
+        try:
+            scu.echo(self._gateway(), calling_title=demonstration.SENDER, timeouts=peers.timeouts())
+        except DicomError:
+            return False
+        return True
