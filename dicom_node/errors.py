@@ -1,0 +1,106 @@
+"""What can go wrong at the DICOM edge, and whether trying again can help.
+
+Messages name what was expected and what was received. They never hold patient data, so they may be
+logged, stored and shown.
+"""
+
+from typing import ClassVar
+
+
+class DicomError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Attributes
+    ----------
+    retryable : bool
+        ``True`` when the same call may succeed later without anybody changing anything.
+    """
+
+    retryable: ClassVar[bool] = False
+
+
+class ImageError(DicomError):
+    """The pixel data of an object cannot become a raster.
+
+    Parameters
+    ----------
+    reason : str
+        A short sentence for people, without patient data.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotSendable(DicomError):
+    """A file given to the SCU is no DICOM object that could be sent."""
+
+
+class AssociationError(DicomError):
+    """No answer was got because the association failed."""
+
+    retryable = True
+
+
+class PeerUnreachable(AssociationError):
+    """No TCP connection: refused, no route, name not resolved, or connecting took too long."""
+
+
+class PeerTimeout(AssociationError):
+    """The peer took the connection and then did not answer in time."""
+
+
+class AssociationAborted(AssociationError):
+    """The peer, or the network between, ended the association (PS3.8 A-ABORT, A-P-ABORT)."""
+
+
+class AssociationRejected(AssociationError):
+    """The peer answered A-ASSOCIATE-RJ (PS3.8 section 9.3.4).
+
+    Attributes
+    ----------
+    result : int
+        1 permanent, 2 transient.
+    source : int
+        1 service user, 2 service provider (ACSE), 3 service provider (presentation).
+    diagnostic : int
+        The reason, its meaning depends on the source (PS3.8 Table 9-21).
+    """
+
+    def __init__(self, *, result: int, source: int, diagnostic: int) -> None:
+        self.result = result
+        self.source = source
+        self.diagnostic = diagnostic
+        kind = {1: "permanently", 2: "for now"}.get(result, f"with the unknown result {result}")
+        meaning = _REJECTIONS.get((source, diagnostic), f"source {source}, reason {diagnostic}")
+        super().__init__(f"the peer rejected the association {kind}: {meaning}")
+
+
+class RejectedForNow(AssociationRejected):
+    """A transient rejection: the peer is busy."""
+
+
+class RejectedForGood(AssociationRejected):
+    """A permanent rejection: somebody has to change a configuration first."""
+
+    retryable = False
+
+
+class NoAcceptedContext(AssociationError):
+    """The peer takes none of the proposed SOP Classes in the proposed transfer syntaxes."""
+
+    retryable = False
+
+
+# PS3.8 Table 9-21: (source, reason) -> meaning.
+_REJECTIONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognised",
+    (1, 7): "called AE title not recognised",
+    (2, 1): "no reason given by its ACSE provider",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}

@@ -1,0 +1,108 @@
+"""A socket on which no wait is endless.
+
+pynetdicom reads a PDU with a blocking ``recv`` that has no time limit and no size limit: a peer
+that sends half a PDU and falls silent holds two threads for ever, and one that announces a PDU of
+4 GB is given the memory. Here each PDU has both limits; breaking one ends the connection.
+"""
+
+import contextlib
+import time
+from socket import SHUT_RDWR
+from socket import socket as TcpSocket
+from typing import Any, Final
+
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+# An association request lists its presentation contexts and is not bound by the negotiated PDU
+# length (PS3.8 Annex D.1); 128 contexts with every transfer syntax need about 300 kB.
+MAX_PDU_BYTES: Final = 1 << 20
+
+# Events of the upper layer's state machine (PS3.8 Table 9-10).
+_CONNECTION_CONFIRMED: Final = "Evt2"
+_CONNECTION_FAILED: Final = "Evt17"
+
+
+class BoundedSocket(AssociationSocket):  # type: ignore[misc]
+    """pynetdicom's socket with limits on the time and the size of a PDU.
+
+    Attributes
+    ----------
+    fault : OSError or None
+        Why connecting failed.
+    """
+
+    socket: TcpSocket | None
+    fault: OSError | None = None
+    timeout_s: float = 60.0
+
+    def limit(self, timeout_s: float) -> None:
+        """Let no send or receive take longer than this, from now on."""
+        self.timeout_s = timeout_s
+        sock = self.socket
+        if sock is not None:
+            sock.settimeout(timeout_s)
+
+    def connect(self, primitive: Any) -> None:
+        """Connect, and keep the reason when that fails. The name and its use are pynetdicom's."""
+        sock = self.socket
+        if sock is None:
+            raise OSError("the connection is closed")
+        address = primitive.address_info.as_tuple
+        try:
+            sock.settimeout(self.assoc.connection_timeout)
+            sock.connect(address)
+            self.limit(self.timeout_s)
+        except OSError as fault:
+            self.fault = fault
+            self._shutdown_socket()
+            self.socket = None
+            primitive.result = _CONNECTION_FAILED
+        else:
+            self._is_connected = True
+            self.assoc.requestor.address_info = AddressInformation.from_tuple(sock.getsockname())
+            primitive.result = _CONNECTION_CONFIRMED
+        self.provider_queue.put(primitive)
+        self._ready.set()
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket, which pynetdicom's own leaves open when it never got connected."""
+        sock = self.socket
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(SHUT_RDWR)
+            sock.close()
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read exactly this many bytes, fewer when the peer closes the connection.
+
+        Raises
+        ------
+        OSError
+            When the size is beyond any PDU we take, or the bytes do not come in time.
+        """
+        if nr_bytes > MAX_PDU_BYTES:
+            raise OSError(f"a PDU has at most {MAX_PDU_BYTES} bytes, this one has {nr_bytes}")
+        sock = self.socket
+        if sock is None:
+            raise OSError("the connection is closed")
+        deadline = time.monotonic() + self.timeout_s
+        received = bytearray(nr_bytes)
+        view = memoryview(received)
+        count = 0
+        while count < nr_bytes:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"a PDU took longer than {self.timeout_s} s")
+            got = sock.recv_into(view[count:])
+            if got == 0:
+                break
+            count += got
+        view.release()
+        del received[count:]
+        return received
+
+
+def bounded_socket(association: Any, client: TcpSocket, timeout_s: float) -> BoundedSocket:
+    """Wrap an accepted connection."""
+    wrapped = BoundedSocket(association, client_socket=client)
+    wrapped.limit(timeout_s)
+    return wrapped
