@@ -1,0 +1,84 @@
+"""Fixtures for the whole suite: real peers, the folder of real ECGs, and Hypothesis's manners."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from peers import Orthanc, Postgres, StoreSCP, Valkey
+
+# No deadline: two shared cores make single examples slow at random. In CI the examples are the
+# same every time, so that a red run is about the change and can be repeated.
+settings.register_profile("local", deadline=None, max_examples=60)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "local"))
+
+
+@pytest.fixture(scope="session")
+def corpus_dir() -> Path:
+    """Return the folder of real ECGs that ECG_CORPUS_DIR names.
+
+    Without it a test of real ECGs cannot run: a failure in CI, a skip that says so elsewhere.
+    """
+    named = os.environ.get("ECG_CORPUS_DIR", "")
+    if not named:
+        reason = "ECG_CORPUS_DIR is not set: it names the folder of real ECGs"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = Path(named).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"ECG_CORPUS_DIR must name a folder; {folder} is none")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Postgres]:
+    """Run one PostgreSQL cluster for the whole session; do not stop it in a test."""
+    with Postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Postgres) -> Iterator[str]:
+    """Yield the DATABASE_URL of an empty PostgreSQL database of this test's own."""
+    with postgres_cluster.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def session_orthanc() -> Iterator[Orthanc]:
+    """Run one archive for the whole session; use `orthanc`, which empties it first."""
+    with Orthanc() as archive:
+        yield archive
+
+
+@pytest.fixture
+def orthanc(session_orthanc: Orthanc) -> Orthanc:
+    """Return an empty archive. A test that stops or kills one starts its own."""
+    session_orthanc.clear()
+    return session_orthanc
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """Run a broker of this test's own, to be stopped and started at will."""
+    with Valkey() as broker:
+        yield broker
+
+
+@pytest.fixture
+def store_scp() -> Iterator[StoreSCP]:
+    """Run DCMTK's storescp for this test."""
+    with StoreSCP() as archive:
+        yield archive
