@@ -6,9 +6,8 @@ that sends half a PDU and falls silent holds two threads for ever, and one that 
 """
 
 import contextlib
+import socket as sockets
 import time
-from socket import SHUT_RDWR
-from socket import socket as TcpSocket
 from typing import Any, Final
 
 from pynetdicom.transport import AddressInformation, AssociationSocket
@@ -31,7 +30,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         Why connecting failed.
     """
 
-    socket: TcpSocket | None
+    socket: sockets.socket | None
     fault: OSError | None = None
     timeout_s: float = 60.0
 
@@ -69,7 +68,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         sock = self.socket
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(SHUT_RDWR)
+                sock.shutdown(sockets.SHUT_RDWR)
             sock.close()
 
     def recv(self, nr_bytes: int) -> bytearray:
@@ -101,7 +100,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         return received
 
 
-def bounded_socket(association: Any, client: TcpSocket, timeout_s: float) -> BoundedSocket:
+def bounded_socket(association: Any, client: sockets.socket, timeout_s: float) -> BoundedSocket:
     """Wrap an accepted connection."""
     wrapped = BoundedSocket(association, client_socket=client)
     wrapped.limit(timeout_s)

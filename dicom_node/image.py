@@ -1,0 +1,458 @@
+"""Pixel data of any accepted object -> raster, in bounded memory, with every failure named.
+
+What an object declares is compared with what it holds before anything is allocated or decoded:
+a picture of 65535 x 65535 pixels that is not there costs nothing. Only the header and the frame
+asked for are read from disk.
+
+>>> with StoredImage(path) as image:            # doctest: +SKIP
+...     raster = image.read(0)
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from dicom_node.codestream import FrameHeader, read_frame_header
+from dicom_node.contexts import (
+    DEFLATED_LE,
+    EXPLICIT_BE,
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    RLE,
+    TRANSFER_SYNTAXES,
+)
+from dicom_node.errors import ImageError
+from dicom_node.pixels import COLOUR, GREY, JPEG_2000_COLOUR, PALETTE, Raster, to_raster
+
+# A letter page at 600 dpi has 34 million pixels, a phone photo 12.
+MAX_FRAME_PIXELS: Final = 40_000_000
+MAX_HEADER_BYTES: Final = 16 << 20
+MAX_ENCODED_FRAME_BYTES: Final = 128 << 20
+MAX_INFLATED_BYTES: Final = 256 << 20
+
+_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+_PIXEL_DATA: Final = 0x7FE00010
+_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
+_NATIVE: Final = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
+
+
+class StoredImage:
+    """The pixel data of one object, frame by frame. A context manager: closes its file.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM file.
+
+    Attributes
+    ----------
+    header : Dataset
+        Everything before the pixel data, with File Meta Information.
+    frame_count : int
+        Frames declared, at least 1. Whether a frame is there shows when it is read.
+
+    Raises
+    ------
+    ImageError
+        When the file is no DICOM object with pixel data of a kind we read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _faults_named():
+            self._file: BinaryIO = path.open("rb")
+        try:
+            with _faults_named():
+                self._attach(*_open_data_set(self._file))
+        except BaseException:
+            self._file.close()
+            raise
+
+    @classmethod
+    def of(cls, ds: Dataset) -> Self:
+        """Make one of a data set in memory, which has its File Meta Information."""
+        image = cls.__new__(cls)
+        with _faults_named():
+            value = ds.get("PixelData")
+            if not isinstance(value, bytes):
+                raise ImageError("the object has no pixel data")
+            image._file = io.BytesIO(value)
+            syntax = str(ds.file_meta.TransferSyntaxUID)
+            is_encapsulated = syntax not in _NATIVE
+            length = _UNDEFINED_LENGTH if is_encapsulated else len(value)
+            image._attach(ds, image._file, 0, length, ds["PixelData"].VR == "OW")
+        return image
+
+    def _attach(
+        self, header: Dataset, stream: BinaryIO, start: int, length: int, is_words: bool
+    ) -> None:
+        self.header = header
+        self._stream, self._start, self._length = stream, start, length
+        self._is_words = is_words
+        self._syntax = str(header.file_meta.TransferSyntaxUID)
+        if self._syntax not in TRANSFER_SYNTAXES:
+            raise ImageError("the transfer syntax is not supported")
+        if (length == _UNDEFINED_LENGTH) != (self._syntax not in _NATIVE):
+            raise ImageError("the pixel data is not encoded as the transfer syntax says")
+        self._shape = _Shape(header)
+        self.frame_count = _frame_count(header)
+
+    def read(self, frame: int = 0) -> Raster:
+        """Decode one frame, counted from 0.
+
+        Returns
+        -------
+        uint8 array (rows, columns) or (rows, columns, 3)
+            RGB for colour; 0 is black.
+
+        Raises
+        ------
+        ImageError
+            When the frame is not there or cannot be decoded.
+        """
+        with _faults_named():
+            if not 0 <= frame < self.frame_count:
+                raise ImageError(f"frame {frame + 1} of {self.frame_count} does not exist")
+            if self._syntax in _NATIVE:
+                values, photometric = self._read_native(frame), self._shape.photometric
+            else:
+                values, photometric = self._read_encoded(frame)
+            return to_raster(values, self.header, photometric)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_native(self, frame: int) -> npt.NDArray[Any]:
+        shape = self._shape
+        first_bit = frame * shape.frame_bits
+        first, last = first_bit // 8, -(-(first_bit + shape.frame_bits) // 8)
+        swaps = self._syntax == EXPLICIT_BE and self._is_words and shape.bits_allocated != 16
+        # Big endian words hold pairs of bytes in the other order (PS3.5 section 8.1.1).
+        low, high = (first - first % 2, last + last % 2) if swaps else (first, last)
+        if last > self._length:
+            raise ImageError(
+                f"Rows x Columns declare {last} bytes of pixel data up to frame {frame + 1}, "
+                f"there are {self._length}"
+            )
+        self._stream.seek(self._start + low)
+        data = self._stream.read(high - low)
+        if len(data) < last - low:
+            raise ImageError("the pixel data is cut off")
+        stored = np.frombuffer(data, np.uint8)
+        if swaps:
+            padded = np.pad(stored, (0, len(stored) % 2))
+            stored = padded.reshape(-1, 2)[:, ::-1].reshape(-1)
+        stored = stored[first - low : last - low]
+        if shape.bits_allocated == 1:
+            bits = np.unpackbits(stored, bitorder="little")[first_bit - first * 8 :]
+            return bits[: shape.rows * shape.columns].reshape(shape.rows, shape.columns)
+        values: npt.NDArray[Any] = stored
+        if shape.bits_allocated == 16:
+            values = stored.view(">u2" if self._syntax == EXPLICIT_BE else "<u2")
+        return shape.stored_bits(shape.arrange(values))
+
+    def _read_encoded(self, frame: int) -> tuple[npt.NDArray[Any], str]:
+        shape = self._shape
+        self._stream.seek(self._start)
+        reader = _BoundedReader(self._stream, MAX_ENCODED_FRAME_BYTES)
+        offsets = self.header.get("ExtendedOffsetTable")
+        lengths = self.header.get("ExtendedOffsetTableLengths")
+        encoded = get_frame(
+            cast(BinaryIO, reader),
+            frame,
+            number_of_frames=self.frame_count,
+            extended_offsets=(offsets, lengths) if offsets and lengths else None,
+        )
+        if not encoded:
+            raise ImageError("the compressed picture is empty")
+        found = read_frame_header(encoded, self._syntax)
+        shape.compare(found, self._syntax)
+        decoded, properties = get_decoder(UID(self._syntax)).as_array(
+            encapsulate([encoded], has_bot=False),
+            index=0,
+            raw=True,
+            decoding_plugin="pylibjpeg",
+            **shape.decoder_options(),
+        )
+        photometric = str(properties["photometric_interpretation"])
+        if photometric in COLOUR and self._syntax != RLE and found.is_ycbcr is not None:
+            photometric = "YBR_FULL" if found.is_ycbcr else "RGB"
+        if photometric in JPEG_2000_COLOUR and self._syntax in (JPEG_2000, JPEG_2000_LOSSLESS):
+            photometric = "RGB"
+        return shape.stored_bits(decoded), photometric
+
+
+class _Shape:
+    """The Image Pixel module's numbers, checked (PS3.3 section C.7.6.3)."""
+
+    def __init__(self, header: Dataset) -> None:
+        self.rows = _whole(header, "Rows")
+        self.columns = _whole(header, "Columns")
+        self.samples = _whole(header, "SamplesPerPixel")
+        self.bits_allocated = _whole(header, "BitsAllocated")
+        self.bits_stored = _whole(header, "BitsStored")
+        self.high_bit = _whole(header, "HighBit", self.bits_stored - 1)
+        self.is_signed = _whole(header, "PixelRepresentation", 0) == 1
+        self.planar = _whole(header, "PlanarConfiguration", 0)
+        self.photometric = str(header.get("PhotometricInterpretation", "")).strip()
+        if self.rows < 1 or self.columns < 1:
+            raise ImageError("Rows or Columns is zero")
+        if self.rows * self.columns > MAX_FRAME_PIXELS:
+            raise ImageError(
+                f"{self.rows} x {self.columns} pixels are declared, "
+                f"more than the {MAX_FRAME_PIXELS} we decode"
+            )
+        if self.photometric not in GREY | COLOUR | {PALETTE}:
+            raise ImageError("the photometric interpretation is not supported")
+        if self.samples != (3 if self.photometric in COLOUR else 1):
+            raise ImageError("Samples per Pixel does not fit the photometric interpretation")
+        if self.bits_allocated not in (1, 8, 16) or (self.bits_allocated == 1 and self.samples > 1):
+            raise ImageError("Bits Allocated is not 1, 8 or 16")
+        if not 1 <= self.bits_stored <= self.high_bit + 1 <= self.bits_allocated:
+            raise ImageError("Bits Stored and High Bit do not fit Bits Allocated")
+        if self.planar not in (0, 1):
+            raise ImageError("Planar Configuration is neither 0 nor 1")
+        self._is_subsampled = self.photometric == "YBR_FULL_422"
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one native frame. YBR_FULL_422 has two samples a pixel instead of three."""
+        samples = 2 if self._is_subsampled else self.samples
+        return self.rows * self.columns * samples * self.bits_allocated
+
+    def arrange(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Put a native frame's values into (rows, columns[, 3])."""
+        rows, columns = self.rows, self.columns
+        if self.samples == 1:
+            return values.reshape(rows, columns)
+        if self._is_subsampled:
+            if columns % 2:
+                raise ImageError("YBR_FULL_422 needs an even number of columns")
+            # Y Y Cb Cr for each pair of pixels (PS3.3 C.7.6.3.1.2).
+            pairs = values.reshape(rows, columns // 2, 4)
+            full = np.empty((rows, columns, 3), values.dtype)
+            full[..., 0] = pairs[..., :2].reshape(rows, columns)
+            full[..., 1:] = np.repeat(pairs[..., 2:], 2, axis=1)
+            return full
+        if self.planar == 1:
+            return values.reshape(3, rows, columns).transpose(1, 2, 0)
+        return values.reshape(rows, columns, 3)
+
+    def stored_bits(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Keep the stored bits of each value, and its sign where it has one."""
+        if self.bits_allocated == 1:
+            return values
+        size = values.dtype.itemsize * 8
+        native = values.astype(f"u{size // 8}", copy=False)
+        above = size - 1 - self.high_bit
+        if above <= 0 and self.bits_stored >= size and not self.is_signed:
+            return native
+        left = (native << max(above, 0)).astype(native.dtype)
+        if self.is_signed:
+            left = left.view(f"i{size // 8}")
+        return left >> max(size - self.bits_stored, 0)
+
+    def compare(self, found: FrameHeader, transfer_syntax_uid: str) -> None:
+        """Refuse an encoded frame that is another than declared."""
+        if found.rows is not None and (found.rows, found.columns) != (self.rows, self.columns):
+            raise ImageError(
+                f"{self.rows} x {self.columns} pixels are declared, "
+                f"the compressed picture has {found.rows} x {found.columns}"
+            )
+        components = self.samples
+        if transfer_syntax_uid == RLE:
+            components *= -(-self.bits_allocated // 8)
+        if found.components != components:
+            raise ImageError(
+                f"{components} components are declared, "
+                f"the compressed picture has {found.components}"
+            )
+        if found.precision_bits is not None and found.precision_bits > self.bits_allocated:
+            raise ImageError("the compressed picture has more bits than Bits Allocated")
+
+    def decoder_options(self) -> dict[str, Any]:
+        """Say to the decoder what one frame is."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": self.samples,
+            "bits_allocated": self.bits_allocated,
+            "bits_stored": self.bits_stored,
+            "pixel_representation": int(self.is_signed),
+            "photometric_interpretation": self.photometric,
+            "planar_configuration": self.planar,
+            "pixel_keyword": "PixelData",
+        }
+
+
+def read_header(path: Path) -> Dataset:
+    """Read everything before the pixel data, with File Meta Information.
+
+    Raises
+    ------
+    ImageError
+        When the file is no DICOM object with pixel data.
+    """
+    with _faults_named(), path.open("rb") as file:
+        return _open_data_set(file)[0]
+
+
+def frame_count(path: Path) -> int:
+    """Return how many frames an object declares.
+
+    Raises
+    ------
+    ImageError
+        When the file is no DICOM object with pixel data.
+    """
+    return _frame_count(read_header(path))
+
+
+def pages(path: Path) -> Iterator[Raster]:
+    """Yield the frames of an object as rasters, in order.
+
+    Raises
+    ------
+    ImageError
+        At the first frame that cannot be read. Use :class:`StoredImage` to go on past one.
+    """
+    with StoredImage(path) as image:
+        for frame in range(image.frame_count):
+            yield image.read(frame)
+
+
+def read_raster(ds: Dataset, frame: int = 0) -> Raster:
+    """Decode one frame of a data set in memory; see :meth:`StoredImage.read`."""
+    return StoredImage.of(ds).read(frame)
+
+
+def _open_data_set(file: BinaryIO) -> tuple[Dataset, BinaryIO, int, int, bool]:
+    """Read up to the pixel data: header, stream, start and length of the value, is it OW."""
+    read_preamble(file, False)
+    meta = read_dataset(
+        cast(BinaryIO, _BoundedReader(file, MAX_HEADER_BYTES)),
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != 2,
+    )
+    syntax = str(meta.get("TransferSyntaxUID", ""))
+    if syntax not in TRANSFER_SYNTAXES:
+        raise ImageError("the transfer syntax is not supported")
+    stream = _inflate(file) if syntax == DEFLATED_LE else file
+    is_little_endian = syntax != EXPLICIT_BE
+    header = read_dataset(
+        cast(BinaryIO, _BoundedReader(stream, MAX_HEADER_BYTES)),
+        is_implicit_VR=syntax == IMPLICIT_LE,
+        is_little_endian=is_little_endian,
+        stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS,
+    )
+    header.file_meta = FileMetaDataset(meta)
+    order = "<" if is_little_endian else ">"
+    start = stream.read(8)
+    if len(start) < 8:
+        raise ImageError("the object has no pixel data")
+    group, element = struct.unpack(f"{order}HH", start[:4])
+    if group << 16 | element != _PIXEL_DATA:
+        raise ImageError("the object has no pixel data of whole numbers")
+    if header.original_encoding[0]:
+        is_words, (length,) = True, struct.unpack(f"{order}L", start[4:])
+    else:
+        is_words, (length,) = start[4:6] == b"OW", struct.unpack(f"{order}L", stream.read(4))
+    return header, stream, stream.tell(), length, is_words
+
+
+def _inflate(file: BinaryIO) -> BinaryIO:
+    # PS3.5 section A.5: a raw deflate stream (RFC 1951), without a zlib header.
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(file.read(MAX_INFLATED_BYTES), MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise ImageError(f"the object inflates to more than {MAX_INFLATED_BYTES} bytes")
+    return io.BytesIO(inflated)
+
+
+class _BoundedReader:
+    """A stream that gives no more than so many bytes in all."""
+
+    def __init__(self, stream: BinaryIO, budget_bytes: int) -> None:
+        self._stream = stream
+        self._budget_bytes = budget_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        """Read, at the expense of the budget."""
+        data = self._stream.read(self._budget_bytes + 1 if size < 0 else size)
+        self._budget_bytes -= len(data)
+        if self._budget_bytes < 0:
+            raise ImageError("the header or a compressed frame is longer than any we read")
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move, at no expense."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._stream.tell()
+
+
+def _frame_count(header: Dataset) -> int:
+    return max(1, _whole(header, "NumberOfFrames", 1))
+
+
+def _whole(header: Dataset, keyword: str, default: int | None = None) -> int:
+    value = header.get(keyword)
+    if value is None or value == "":
+        if default is None:
+            raise ImageError(f"{keyword} is absent")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError) as fault:
+        raise ImageError(f"{keyword} is no number") from fault
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """Turn whatever a parser or decoder raises into an ImageError, and silence its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ImageError:
+            raise
+        except InvalidDicomError as fault:
+            raise ImageError("the file is no DICOM object") from fault
+        except OSError as fault:
+            raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
+        except MemoryError as fault:
+            raise ImageError("the picture does not fit into memory") from fault
+        except Exception as fault:
+            raise ImageError(f"the object cannot be decoded ({type(fault).__name__})") from fault

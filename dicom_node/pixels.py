@@ -1,0 +1,147 @@
+"""Numbers to a picture: stored values of any photometric interpretation -> uint8 grey or RGB.
+
+PS3.3 section C.7.6.3.1.2 (photometric interpretations), C.11.1 (modality LUT), C.11.2 (window).
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from dicom_node.errors import ImageError
+
+Raster = npt.NDArray[np.uint8]
+
+GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+PALETTE: Final = "PALETTE COLOR"
+YCBCR: Final = frozenset({"YBR_FULL", "YBR_FULL_422"})
+# JPEG 2000's own transforms, undone by its decoder.
+JPEG_2000_COLOUR: Final = frozenset({"YBR_ICT", "YBR_RCT"})
+COLOUR: Final = frozenset({"RGB"}) | YCBCR | JPEG_2000_COLOUR
+
+_MAX_LUT_BYTES: Final = 1 << 18
+
+
+def to_raster(values: npt.NDArray[Any], header: Dataset, photometric: str) -> Raster:
+    """Turn stored values into a raster.
+
+    Parameters
+    ----------
+    values : integer array (rows, columns) or (rows, columns, 3)
+        As decoded; bits above High Bit and below the stored bits are cleared already.
+    header : Dataset
+        With the attributes of the Image Pixel module.
+    photometric : str
+        The photometric interpretation of ``values``.
+
+    Returns
+    -------
+    uint8 array (rows, columns) or (rows, columns, 3)
+        0 is black. MONOCHROME1 comes out inverted, that is, as it is meant to be seen.
+    """
+    bits_stored = int(header.BitsStored)
+    if photometric in GREY:
+        grey = _grey(values, header, bits_stored)
+        return np.invert(grey) if photometric == "MONOCHROME1" else grey
+    if photometric == PALETTE:
+        return _palette(values, header)
+    if photometric in COLOUR:
+        colour = _to_8_bits(values, bits_stored)
+        return _ycbcr_to_rgb(colour) if photometric in YCBCR else colour
+    raise ImageError("the photometric interpretation is not supported")
+
+
+def _grey(values: npt.NDArray[Any], header: Dataset, bits_stored: int) -> Raster:
+    slope, intercept = _rescale(header)
+    is_signed = values.dtype.kind == "i"
+    if bits_stored <= 8 and not is_signed and (slope, intercept) == (1.0, 0.0):
+        # A picture, not a measurement: its values are the grey levels.
+        return _to_8_bits(values, bits_stored)
+    low, high = int(values.min()), int(values.max())
+    codes = np.arange(low, high + 1, dtype=np.float64) * slope + intercept
+    table = _window(codes, header)
+    if table is None:
+        table = _stretch(codes)
+    return table[values.astype(np.int32) - low]
+
+
+def _window(codes: npt.NDArray[np.float64], header: Dataset) -> Raster | None:
+    """Apply the first window (PS3.3 C.11.2.1.2.1); ``None`` without one that shows anything."""
+    centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
+    if centre is None or width is None or width <= 1:
+        return None
+    scaled = ((codes - (centre - 0.5)) / (width - 1) + 0.5) * 255
+    table = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return table if table.size == 1 or table.min() != table.max() else None
+
+
+def _stretch(codes: npt.NDArray[np.float64]) -> Raster:
+    low, high = float(codes.min()), float(codes.max())
+    if low == high:
+        return np.zeros(codes.shape, np.uint8)
+    return np.rint((codes - low) / (high - low) * 255).astype(np.uint8)
+
+
+def _rescale(header: Dataset) -> tuple[float, float]:
+    slope = _number(header, "RescaleSlope")
+    intercept = _number(header, "RescaleIntercept")
+    return (slope or 1.0), (intercept or 0.0)
+
+
+def _number(header: Dataset, keyword: str) -> float | None:
+    """Return the first value of an element as a finite number, ``None`` without one."""
+    value = header.get(keyword)
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        value = next(iter(value), None)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _to_8_bits(values: npt.NDArray[Any], bits_stored: int) -> Raster:
+    if bits_stored == 8:
+        return values.astype(np.uint8)
+    if bits_stored > 8:
+        return (values >> (bits_stored - 8)).astype(np.uint8)
+    highest = (1 << bits_stored) - 1
+    return (values.astype(np.uint16) * 255 // highest).astype(np.uint8)
+
+
+def _palette(values: npt.NDArray[Any], header: Dataset) -> Raster:
+    for colour in ("Red", "Green", "Blue"):
+        for kind in ("", "Segmented"):
+            data = header.get(f"{kind}{colour}PaletteColorLookupTableData")
+            if data is not None and len(data) > _MAX_LUT_BYTES:
+                raise ImageError("a palette is longer than any picture can use")
+    low, high = int(values.min()), int(values.max())
+    codes = np.arange(low, high + 1, dtype=values.dtype)
+    table = apply_color_lut(codes, header)
+    if table.dtype != np.uint8 and table.max() > 0xFF:
+        # Entries of 16 bits. Some senders declare 16 and use the lower 8, hence the test.
+        table = table >> 8
+    return table.astype(np.uint8)[values.astype(np.int32) - low]
+
+
+def _ycbcr_to_rgb(ycbcr: Raster) -> Raster:
+    """Convert full-range YCbCr (ITU-R BT.601, as PS3.3 C.7.6.3.1.2 defines YBR_FULL)."""
+    rgb = np.empty_like(ycbcr)
+    # Row blocks bound the floating point copies of a large picture.
+    for start in range(0, ycbcr.shape[0], _BLOCK_ROWS):
+        block = ycbcr[start : start + _BLOCK_ROWS].astype(np.float32)
+        luma, blue, red = block[..., 0], block[..., 1] - 128, block[..., 2] - 128
+        mixed = np.stack(
+            (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue),
+            axis=-1,
+        )
+        rgb[start : start + _BLOCK_ROWS] = np.clip(np.rint(mixed), 0, 255)
+    return rgb
+
+
+_BLOCK_ROWS: Final = 256
