@@ -35,13 +35,12 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
         folder = Path(name)
-        (folder / "orthanc").mkdir()
         files = make_files(folder / "files", given.single + given.sustained + 1)
         bare_per_s = measure_bare(files[: given.sustained])
-        with Orthanc(folder / "orthanc") as archive:
+        with Orthanc() as archive:
             peers: list[tuple[str, ...]] = [
                 (SENDER, "127.0.0.1", "104", "--sender"),
-                (*archive.entity_args, "--destination"),
+                (*map(str, archive.entity_args), "--destination"),
             ]
             with gateway(folder / "var", peers=peers, database_url=given.database) as running:
                 warm, single, stream = (
@@ -109,24 +108,24 @@ def measure_single(running: Gateway, archive: Orthanc, files: list[Path]) -> lis
     """Return the seconds from each C-STORE's answer until Orthanc holds both its reports."""
     waits_s = []
     for path in tqdm(files, desc="one at a time", unit="picture"):
-        wanted = archive.count() + 2
+        wanted = len(archive.instances()) + 2
         _send(running, [path])
         began = time.perf_counter()
-        eventually(lambda: archive.count() >= wanted, timeout_s=120, interval_s=0.01)  # noqa: B023
+        eventually(lambda: len(archive.instances()) >= wanted, timeout_s=120, interval_s=0.01)  # noqa: B023
         waits_s.append(time.perf_counter() - began)
     return waits_s
 
 
 def measure_sustained(running: Gateway, archive: Orthanc, files: list[Path]) -> float:
     """Return pictures a second from the first byte sent to the last report stored."""
-    wanted = archive.count() + 2 * len(files)
+    wanted = len(archive.instances()) + 2 * len(files)
     began = time.perf_counter()
     _send(running, files)
     answered_s = time.perf_counter() - began
     with tqdm(total=2 * len(files), desc="sustained", unit="report") as bar:
 
         def arrived() -> bool:
-            count = archive.count()
+            count = len(archive.instances())
             bar.n = 2 * len(files) - (wanted - count)
             bar.refresh()
             return count >= wanted

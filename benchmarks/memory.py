@@ -54,11 +54,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
         folder = Path(name)
-        (folder / "orthanc").mkdir()
-        with Orthanc(folder / "orthanc") as archive:
+        with Orthanc() as archive:
             peers: list[tuple[str, ...]] = [
                 (SENDER, "127.0.0.1", "104", "--sender"),
-                (*archive.entity_args, "--destination"),
+                (*map(str, archive.entity_args), "--destination"),
             ]
             with gateway(folder / "var", peers=peers) as running:
                 listener = measure_listener(running, folder, given.associations, given.megabytes)
@@ -100,10 +99,10 @@ def measure_listener(running: Gateway, folder: Path, associations: int, megabyte
 def measure_analyst(running: Gateway, archive: Orthanc, folder: Path, pictures: int) -> int:
     """Return the Analyst's peak while it works through `pictures` ECGs."""
     files = make_files(folder / "files", pictures)
-    wanted = archive.count() + 2 * len(files)
+    wanted = len(archive.instances()) + 2 * len(files)
     with Watch(running, "analyst") as watch:
         _send(running, files)
-        eventually(lambda: archive.count() >= wanted, timeout_s=600, interval_s=0.2)
+        eventually(lambda: len(archive.instances()) >= wanted, timeout_s=600, interval_s=0.2)
     return watch.peaks["analyst"]
 
 

@@ -106,6 +106,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Ringing must never hold up a C-STORE: one short try, and the sweeper rings again.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.0,
+    "interval_max": 0.0,
     "socket_connect_timeout": 1.0,
     "socket_timeout": 30.0,
     "visibility_timeout": 3600,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection, connections
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
@@ -20,7 +20,7 @@ from gateway.states import State
 
 
 @pytest.fixture(autouse=True)
-def _spool(settings: SettingsWrapper, tmp_path: Path) -> None:
+def _spool(settings: Settings, tmp_path: Path) -> None:
     settings.ECG_SPOOL_DIR = tmp_path / "spool"
 
 
@@ -98,7 +98,7 @@ def test_many_associations_storing_the_same_uid_at_once_make_one_row() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_down_fails_no_c_store(settings: SettingsWrapper) -> None:
+def test_a_broker_that_is_down_fails_no_c_store(settings: Settings) -> None:
     # No broker runs in this test: every object above and this one is received all the same.
     assert ingest.receive(arrive()) == Status.SUCCESS
 
@@ -147,7 +147,7 @@ def test_a_file_the_spool_has_lost_is_restored_by_the_sender_who_sends_it_again(
     assert spool.locate(row.spool_name).read_bytes().endswith(b"data set")
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("title", "address", "host", "admitted"),
     [
@@ -168,7 +168,7 @@ def test_a_caller_is_known_by_title_and_by_address_where_one_is_given(
     assert refusal is (None if admitted else Refusal.CALLING_UNKNOWN)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_peer_that_only_receives_reports_may_not_send() -> None:
     Peer.objects.create(title="PACS", host="127.0.0.1", port=104, is_destination=True)
     caller = Caller("PACS", "127.0.0.1", "ECGGATEWAY")

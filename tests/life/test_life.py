@@ -18,8 +18,8 @@ LIFE_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    with Orthanc(tmp_path_factory.mktemp("orthanc")) as orthanc:
+def archive() -> Iterator[Orthanc]:
+    with Orthanc() as orthanc:
         yield orthanc
 
 
@@ -28,7 +28,7 @@ def running(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("gateway")
     peers: list[tuple[str, ...]] = [
         ("STORESCU", "127.0.0.1", "104", "--sender"),
-        (*archive.entity_args, "--destination"),
+        (*map(str, archive.entity_args), "--destination"),
     ]
     # Short leases: what a dead worker held is taken over soon, so the tests do not wait a minute.
     with gateway(folder, peers=peers, ECG_LEASE_S="8", ECG_SWEEP_S="1") as started:
@@ -37,7 +37,8 @@ def running(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def reports_of(archive: Orthanc, accession: str) -> list[str]:
     """Return the SOP Class UIDs of what the archive holds under an accession number."""
-    return sorted(archive.sop_classes(accession_number=accession))
+    found = archive.find_by_accession(accession)
+    return sorted(archive.tags(instance)["SOPClassUID"] for instance in found)
 
 
 PAIR = ["1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.88.33"]
@@ -60,8 +61,10 @@ def test_a_picture_becomes_two_reports_in_its_study(
         timeout_s=LIFE_S,
         what="both reports",
     )
-    studies = archive.studies(accession_number="LIFE-1")
-    assert [study["StudyInstanceUID"] for study in studies] == [ds.StudyInstanceUID]
+    reports = [archive.tags(found) for found in archive.find_by_accession("LIFE-1")]
+    assert {report["StudyInstanceUID"] for report in reports} == {ds.StudyInstanceUID}
+    assert len({report["SeriesInstanceUID"] for report in reports}) == 2
+    assert {report["PatientID"] for report in reports} == {ds.PatientID}
 
 
 @pytest.mark.parametrize("role", [*ROLES, "up"])
