@@ -11,8 +11,8 @@ import numpy.typing as npt
 from models.page import NotReadable, Page, find_page
 from PIL import Image, UnidentifiedImageError
 
-from dicom_node import image
 from dicom_node.errors import ImageError
+from dicom_node.image import StoredImage
 
 Raster = npt.NDArray[np.uint8]
 
@@ -67,10 +67,22 @@ def first_usable(path: Path) -> PageOrReason:
 
 
 def _rasters(path: Path) -> Iterator[Raster | ImageError]:
-    if image.is_dicom(path):
-        yield from image.rasters(path, limit=MAX_PAGES)
-    else:
-        yield from _pictures(path)
+    try:
+        with path.open("rb") as file:
+            is_dicom = file.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise ImageError(f"cannot be opened: {error.strerror}") from None
+    yield from _frames(path) if is_dicom else _pictures(path)
+
+
+def _frames(path: Path) -> Iterator[Raster | ImageError]:
+    """Yield the frames of a DICOM object; a damaged one is its error, the others go on."""
+    with StoredImage(path) as stored:
+        for number in range(min(stored.frame_count, MAX_PAGES)):
+            try:
+                yield stored.read(number)
+            except ImageError as error:
+                yield error
 
 
 def _pictures(path: Path) -> Iterator[Raster]:
@@ -87,8 +99,6 @@ def _pictures(path: Path) -> Iterator[Raster]:
                 yield _flatten(picture)
     except UnidentifiedImageError:
         raise ImageError("neither a DICOM object nor a picture (PNG, JPEG, BMP, TIFF)") from None
-    except FileNotFoundError:
-        raise ImageError("no such file") from None
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

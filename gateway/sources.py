@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dicom_node.charset import decode_dataset
+from dicom_node.image import read_header
 from pydicom import Dataset
 from pydicom.uid import UID
 
 import gateway
-from dicom_node import image, report
+from dicom_node import report
 from gateway import spool
 from gateway.models import Installation, Instance, Report, Study
 
@@ -32,7 +33,7 @@ def study_of(path: Path, instance: Instance) -> Study:
     ImageError
         The file has no readable header.
     """
-    header = decode_dataset(image.read_header(path))
+    header = decode_dataset(read_header(path))
     announced, found = instance.sop_instance_uid, str(header.get("SOPInstanceUID", "") or "")
     if found != announced:
         raise SourceRejected("the SOP Instance UIDs of the C-STORE and of the Data Set differ")
@@ -76,7 +77,7 @@ def reports_of(instance: Instance) -> Iterator[tuple[Report.Kind, Dataset, bytes
     DicomError
         The source cannot be reported on; trying again cannot help.
     """
-    source = image.read_header(spool.locate(instance.spool_name))
+    source = read_header(spool.locate(instance.spool_name))
     basic_text, comprehensive = report.compose(source, result_of(instance, source))
     yield Report.Kind.BASIC_TEXT, basic_text, report.to_bytes(basic_text)
     yield Report.Kind.COMPREHENSIVE, comprehensive, report.to_bytes(comprehensive)

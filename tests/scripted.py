@@ -1,0 +1,54 @@
+"""An archive that answers what a test tells it to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+
+from dicom_node.contexts import REPORT_CLASSES
+
+
+class ScriptedArchive:
+    """A Storage SCP of plain pynetdicom with one answer to every C-STORE.
+
+    Parameters
+    ----------
+    status
+        The status it answers.
+    port
+        0: any free one.
+    sop_classes
+        What it takes; by default the reports we send.
+    """
+
+    def __init__(
+        self, status: int, *, port: int = 0, sop_classes: Sequence[str] = tuple(REPORT_CLASSES)
+    ) -> None:
+        self.status = status
+        self.stored: list[str] = []
+        self._port = port
+        self._sop_classes = sop_classes
+
+    def __enter__(self) -> ScriptedArchive:
+        ae = AE("SCRIPTED")
+        ae.supported_contexts = [build_context(uid) for uid in self._sop_classes]
+        self._server = ae.start_server(
+            ("127.0.0.1", self._port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._answer)],
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+
+    @property
+    def entity_args(self) -> tuple[str, str, int]:
+        """Title, host and port."""
+        return ("SCRIPTED", "127.0.0.1", self._server.server_address[1])
+
+    def _answer(self, event: evt.Event) -> int:
+        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return self.status
