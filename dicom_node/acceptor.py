@@ -48,6 +48,8 @@ _log = logging.getLogger(__name__)
 
 # Evt19 of the upper layer's state machine, "unrecognised or invalid PDU": A-ABORT and the end.
 _INVALID_PDU = "Evt19"
+# Sta13, "awaiting transport connection close".
+_AWAITING_CLOSE = "Sta13"
 _MAX_COMMAND_BYTES = 16 * 1024
 _DUL_END_S = 5.0
 _POLL_S = 0.05

@@ -16,6 +16,8 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 # length (PS3.8 Annex D.1); 128 contexts with every transfer syntax need about 300 kB.
 MAX_PDU_BYTES: Final = 1 << 20
 
+_MAX_DRAINS: Final = 16
+
 # Events of the upper layer's state machine (PS3.8 Table 9-10).
 _CONNECTION_CONFIRMED: Final = "Evt2"
 _CONNECTION_FAILED: Final = "Evt17"
@@ -70,6 +72,15 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
             with contextlib.suppress(OSError):
                 sock.shutdown(sockets.SHUT_RDWR)
             sock.close()
+
+    def drain(self) -> None:
+        """Drop what has arrived, because closing on unread bytes would take back our last PDU."""
+        sock = self.socket
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                for _ in range(_MAX_DRAINS):
+                    if not sock.recv(MAX_PDU_BYTES, sockets.MSG_DONTWAIT):
+                        break
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly this many bytes, fewer when the peer closes the connection.
