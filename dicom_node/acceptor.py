@@ -95,6 +95,15 @@ class Reactor(DULServiceProvider):  # type: ignore[misc]
     ends the thread with a traceback and keeps the connection open until a timer finds it.
     """
 
+    def _is_transport_event(self) -> bool:
+        """Look for something to read. The name is pynetdicom's, who calls it from its loop."""
+        if self.state_machine.current_state != _AWAITING_CLOSE:
+            return bool(super()._is_transport_event())
+        # We have aborted or rejected. What the peer still says is no PDU we would wait for.
+        self.socket.drain()
+        self.socket.close()
+        return True
+
     def run_reactor(self) -> None:
         """Run until the connection is over."""
         try:

@@ -75,12 +75,10 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
 
     def drain(self) -> None:
         """Drop what has arrived, because closing on unread bytes would take back our last PDU."""
-        sock = self.socket
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                for _ in range(_MAX_DRAINS):
-                    if not sock.recv(MAX_PDU_BYTES, sockets.MSG_DONTWAIT):
-                        break
+        with contextlib.suppress(OSError):
+            for _ in range(_MAX_DRAINS):
+                if self.socket is None or not self.ready or not self.socket.recv(MAX_PDU_BYTES):
+                    break
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly this many bytes, fewer when the peer closes the connection.
