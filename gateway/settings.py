@@ -206,6 +206,7 @@ LOGIN_URL = reverse_lazy("admin:login")
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("ECG_TIME_ZONE", default="UTC")
 USE_TZ = True
+FORMAT_MODULE_PATH = ["webadmin.formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True  # one machine needs no collectstatic; nginx serves STATIC_ROOT
@@ -221,6 +222,34 @@ if ECG_HTTPS:
     SECURE_HSTS_SECONDS = 31_536_000
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+
+# --- The Desk: names here, not imports; webadmin stands above this room ---------------------------
+UNFOLD = {
+    "SITE_TITLE": "ECG Gateway",
+    "SITE_HEADER": "ECG Gateway",
+    "SITE_SYMBOL": "monitor_heart",
+    "SITE_URL": None,
+    "SITE_FAVICONS": "webadmin.navigation.favicons",
+    "DASHBOARD_CALLBACK": "webadmin.dashboard.context",
+    "SIDEBAR": {"navigation": "webadmin.navigation.groups"},
+    "STYLES": ["webadmin.navigation.stylesheet"],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .015 230)",
+            "100": "oklch(94% .03 230)",
+            "200": "oklch(88% .06 230)",
+            "300": "oklch(80% .1 230)",
+            "400": "oklch(72% .13 232)",
+            "500": "oklch(62% .14 236)",
+            "600": "oklch(52% .13 240)",
+            "700": "oklch(45% .12 243)",
+            "800": "oklch(38% .1 246)",
+            "900": "oklch(32% .08 249)",
+            "950": "oklch(24% .06 252)",
+        },
+    },
+}
 
 # --- Logs: one line an event, UIDs and row ids, never a name --------------------------------------
 _PROCESSORS: list[Any] = [

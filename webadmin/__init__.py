@@ -1,1 +1,21 @@
-"""The face of the house: what people see of the machine facts, and what they decide."""
+"""The face of the house: what people see of the machine facts, and what they decide.
+
+The Desk is Django's admin in Unfold's clothes. The tour, in reading order:
+
+==================  ===========================================================================
+``urls``            the three doors: the Desk, a one-time sign-in, a health check
+``admin/``          one file a screen; machine facts are read-only for everyone
+``dashboard``       the front page: what waits, what went wrong, what to do first
+``navigation``      the sidebar, in the order of an ECG's life
+``bars``            findings as bars against their thresholds
+``trail``           transitions as a timeline
+``words``           the colours and short words of states, verdicts and findings
+``filters``         what narrows a list
+``preview``         a spooled object -> a picture for the browser
+``signin``          a login link that works once
+``health``          whether the database answers
+==================  ===========================================================================
+
+The web process loads no network and opens no DICOM socket. Colour is never alone: every coloured
+thing carries its word.
+"""

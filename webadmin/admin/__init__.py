@@ -1,0 +1,18 @@
+"""The Desk: one file a screen."""
+
+from django.contrib import admin
+
+from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
+    associations,
+    deliveries,
+    instances,
+    model_versions,
+    peers,
+    people,
+    reports,
+    studies,
+    transitions,
+)
+
+admin.site.index_template = "webadmin/index.html"
+admin.site.index_title = "Overview"

@@ -1,0 +1,190 @@
+"""ECGs: the list a cardiologist looks through, and the page of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST, require_safe
+
+from dicom_node.errors import ImageError
+from gateway import doorbell, leases
+from gateway.models import Finding, Instance
+from gateway.spool import SpoolError
+from gateway.states import State
+from webadmin import preview, trail, words
+from webadmin.admin.screen import MachineFacts, show
+from webadmin.bars import bars_of
+from webadmin.filters import DayFilter, DayRangeFilter, FindingFilter, SenderFilter, StateFilter
+
+UNHAPPY = (State.REJECTED, State.FAILED, State.SET_ASIDE)
+
+
+@admin.register(Instance)
+class InstanceAdmin(MachineFacts[Instance]):
+    """One line an ECG. The one thing a person can do is to resume one that failed."""
+
+    class Media:
+        js = ("webadmin/picture.js",)
+
+    noun = "ECG"
+    change_form_template = "webadmin/instance.html"
+    list_before_template = "webadmin/state_chips.html"
+    list_display = ("picture", "received", "patient", "accession", "where", "seen", "sender")
+    list_display_links = ("picture", "received")
+    list_filter = (
+        StateFilter,
+        FindingFilter,
+        SenderFilter,
+        DayFilter,
+        ("received_at", DayRangeFilter),
+    )
+    list_per_page = 25
+    search_fields = (
+        "^study__accession_number",
+        "^study__patient_id",
+        "=sop_instance_uid",
+        "=study__study_instance_uid",
+    )
+    search_help_text = "Accession number, patient ID, UID"
+    actions = ("resume_selected",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Instance]:
+        seen = Finding.objects.exclude(verdict=Finding.Verdict.ABSENT)
+        rows = super().get_queryset(request).select_related("study")
+        return rows.prefetch_related(Prefetch("findings", queryset=seen, to_attr="seen_findings"))
+
+    # --- the list -------------------------------------------------------------------------------
+
+    @admin.display(description="picture")
+    def picture(self, row: Instance) -> SafeString:
+        link = reverse("admin:gateway_instance_picture", args=[row.pk])
+        return format_html(
+            '<img class="desk-thumbnail" src="{}?size=thumbnail" alt="ECG {}" loading="lazy"'
+            ' width="128" height="84" data-picture>',
+            link,
+            row.pk,
+        )
+
+    @admin.display(description="received", ordering="received_at")
+    def received(self, row: Instance) -> Any:
+        return row.received_at
+
+    @admin.display(description="patient ID", ordering="study__patient_id")
+    def patient(self, row: Instance) -> str:
+        return (row.study.patient_id if row.study else "") or "–"
+
+    @admin.display(description="accession", ordering="study__accession_number")
+    def accession(self, row: Instance) -> str:
+        return (row.study.accession_number if row.study else "") or "–"
+
+    @admin.display(description="state", ordering="state")
+    def where(self, row: Instance) -> SafeString:
+        badge = show(words.state(row.state))
+        why = row.reason or (row.last_error if row.state != State.DELIVERED else "")
+        if not why:
+            return badge
+        return format_html('{}<span class="desk-why" title="{}">{}</span>', badge, why, why)
+
+    @admin.display(description=f"findings ({words.NOTICE})")
+    def seen(self, row: Instance) -> SafeString:
+        found = [f for f in row.seen_findings if f.model_version_id == row.model_version_id]  # type: ignore[attr-defined]
+        if not found:
+            return SafeString("none of the ten" if row.model_version_id else "–")
+        badges = format_html_join("", "{}", ((show(words.finding(f)),) for f in found))
+        return format_html('<span class="desk-badges">{}</span>', badges)
+
+    @admin.display(description="sender", ordering="calling_title")
+    def sender(self, row: Instance) -> str:
+        return row.calling_title
+
+    # --- the page -------------------------------------------------------------------------------
+
+    def page(self, request: HttpRequest, row: Instance) -> dict[str, Any]:
+        picture, problem = None, ""
+        try:
+            picture = preview.frame(row)
+        except ImageError as error:
+            problem = f"This object cannot be shown: {error}."
+        except SpoolError:
+            problem = "The file of this object is missing from the spool."
+        reports = row.reports.prefetch_related("deliveries__peer").order_by("kind")
+        return {
+            "instance": row,
+            "notice": words.NOTICE,
+            "badge": words.state(row.state),
+            "is_unhappy": row.state in UNHAPPY,
+            "can_resume": row.state == State.FAILED and self.has_resume_permission(request),
+            "frame": picture,
+            "picture_problem": problem,
+            "outline": preview.outline(row.region),
+            "bars": bars_of(row),
+            "quality": [(name.replace("_", " "), value) for name, value in row.quality.items()],
+            "steps": trail.steps(row.transitions.all()),
+            "reports": [
+                (report, [(d, words.delivery(d.outcome)) for d in report.deliveries.all()])
+                for report in reports
+            ],
+            "conflicts": [(other, words.state(other.state)) for other in row.conflicts.all()],
+        }
+
+    # --- what else it answers -------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        inside = self.admin_site.admin_view
+        return [
+            path(
+                "<int:pk>/picture/",
+                inside(require_safe(self.picture_view)),
+                name="gateway_instance_picture",
+            ),
+            path(
+                "<int:pk>/resume/",
+                inside(require_POST(self.resume_view)),
+                name="gateway_instance_resume",
+            ),
+            *super().get_urls(),
+        ]
+
+    def picture_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Answer with the picture of one ECG."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return preview.respond(request, get_object_or_404(Instance, pk=pk))
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        """Return whether this person may set a failed ECG going again."""
+        return request.user.has_perm("gateway.change_instance")
+
+    def resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Resume one failed ECG and go back to its page."""
+        if not self.has_resume_permission(request):
+            raise PermissionDenied
+        instance = get_object_or_404(Instance, pk=pk)
+        if resume(instance, request):
+            messages.success(request, f"ECG {pk} goes on from: {instance.get_state_display()}.")
+        else:
+            messages.warning(request, f"ECG {pk} is not failed (any more); nothing was done.")
+        return redirect("admin:gateway_instance_change", pk)
+
+    @admin.action(permissions=["resume"], description="Resume those that failed")
+    def resume_selected(self, request: HttpRequest, rows: QuerySet[Instance]) -> None:
+        """Resume the failed ones among the chosen ECGs."""
+        resumed = sum(resume(instance, request) for instance in rows.filter(state=State.FAILED))
+        messages.success(request, f"{resumed} resumed.")
+
+
+def resume(instance: Instance, request: HttpRequest) -> bool:
+    """Set a failed instance going again in the name of the person who asked."""
+    actor = f"user:{request.user.get_username()}"[:64]
+    if not leases.resume(instance, actor=actor):
+        return False
+    doorbell.ring(instance.pk, State(instance.state))
+    return True

@@ -1,0 +1,121 @@
+"""Reports: the Structured Reports we made, as a tree to read and a file to keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from gateway import spool
+from gateway.models import Report
+from gateway.spool import SpoolError
+from webadmin import words
+from webadmin.admin.screen import MachineFacts, short_uid
+from webadmin.filters import DayRangeFilter, Dropdown
+
+
+class KindFilter(Dropdown):
+    """By the kind of document."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Report.Kind.choices]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Report]) -> QuerySet[Report]:
+        return rows.filter(kind=self.value()) if self.value() else rows
+
+
+@admin.register(Report)
+class ReportAdmin(MachineFacts[Report]):
+    """One line a document."""
+
+    noun = "Report"
+    change_form_template = "webadmin/report.html"
+    list_display = ("composed_at", "kind_of", "ecg", "accession", "where", "uid")
+    list_filter = (KindFilter, ("composed_at", DayRangeFilter))
+    search_fields = (
+        "=sop_instance_uid",
+        "=instance__sop_instance_uid",
+        "^instance__study__accession_number",
+        "^instance__study__patient_id",
+    )
+    search_help_text = "Accession number, patient ID, UID"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
+        rows = super().get_queryset(request).select_related("instance__study")
+        return rows.prefetch_related("deliveries__peer")
+
+    @admin.display(description="kind", ordering="kind")
+    def kind_of(self, row: Report) -> str:
+        return row.get_kind_display()
+
+    @admin.display(description="ECG", ordering="instance_id")
+    def ecg(self, row: Report) -> SafeString:
+        link = reverse("admin:gateway_instance_change", args=[row.instance_id])
+        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
+
+    @admin.display(description="accession", ordering="instance__study__accession_number")
+    def accession(self, row: Report) -> str:
+        return (row.instance.study.accession_number if row.instance.study else "") or "–"
+
+    @admin.display(description="stored at")
+    def where(self, row: Report) -> str:
+        there = {d.peer.title for d in row.deliveries.all() if d.outcome in ("stored", "warning")}
+        return ", ".join(sorted(there)) or "nowhere yet"
+
+    @admin.display(description="SOP Instance UID")
+    def uid(self, row: Report) -> SafeString:
+        return short_uid(row.sop_instance_uid)
+
+    def page(self, _request: HttpRequest, row: Report) -> dict[str, Any]:
+        from dicom_node import report as structured
+
+        tree, problem = None, ""
+        try:
+            tree = structured.tree(dcmread(spool.verified(row.spool_name, sha256=row.sha256)))
+        except (SpoolError, InvalidDicomError) as error:
+            problem = str(error)
+        return {
+            "report": row,
+            "heading": f"{row.get_kind_display()} of ECG {row.instance_id}",
+            "notice": words.NOTICE,
+            "tree": tree,
+            "tree_problem": problem,
+            "deliveries": [
+                (delivery, words.delivery(delivery.outcome)) for delivery in row.deliveries.all()
+            ],
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        inside = self.admin_site.admin_view(require_safe(self.file_view))
+        return [path("<int:pk>/file/", inside, name="gateway_report_file"), *super().get_urls()]
+
+    def file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Answer with the document's file, exactly as it is sent to archives."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = get_object_or_404(Report, pk=pk)
+        try:
+            path = spool.verified(row.spool_name, sha256=row.sha256)
+        except SpoolError as error:
+            return HttpResponse(str(error), status=404, content_type="text/plain; charset=utf-8")
+        answer = FileResponse(
+            path.open("rb"),
+            as_attachment=True,
+            filename=f"report-{row.pk}-{row.kind}.dcm",
+            content_type="application/dicom",
+        )
+        answer["Cache-Control"] = "private, no-store"
+        return answer

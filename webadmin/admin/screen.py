@@ -1,0 +1,78 @@
+"""What every screen shares: facts that machines wrote, which nobody may edit here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from webadmin import words
+from webadmin.unfolded import ModelAdmin
+
+Row = TypeVar("Row", bound=Model)
+
+
+class MachineFacts(ModelAdmin[Row]):
+    """A list and a page to look at. Nobody adds, changes or deletes here, superusers included.
+
+    A subclass names its page's template and fills it in :meth:`page`.
+    """
+
+    noun = ""
+    """What one row is called in the page's title, which never names a patient."""
+
+    actions: Sequence[str] | None = None
+    list_per_page = 50
+    list_filter_submit = True
+    list_filter_sheet = True
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def page(self, _request: HttpRequest, row: Row) -> dict[str, Any]:
+        """Return what this screen's page shows of `row`."""
+        raise NotImplementedError
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Row | None = None,
+    ) -> HttpResponse:
+        """Show the page of one row in place of Django's form of it."""
+        assert obj is not None  # noqa: S101 (nothing is added here)
+        name = f"{self.noun} {obj.pk}"
+        context |= {"title": name, "subtitle": None, "heading": name, **self.page(request, obj)}
+        context["original"] = name  # the way up in the header; a row's str() may name an order
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def show(value: words.Badge) -> SafeString:
+    """Return a badge for a cell of a list; the same as the template of the tag."""
+    icon = format_html('<span class="material-symbols-outlined">{}</span>', value.icon)
+    return format_html(
+        '<span class="desk-badge desk-{}" title="{}">{}{}</span>',
+        value.tone,
+        value.title or value.text,
+        icon if value.icon else "",
+        value.text,
+    )
+
+
+def short_uid(uid: str) -> SafeString:
+    """Return a UID that fits a cell: its end, which tells UIDs apart, and all of it as a title."""
+    text = uid if len(uid) <= 20 else f"…{uid[-16:]}"
+    return format_html('<span class="desk-uid" title="{}">{}</span>', uid, text)

@@ -1,0 +1,55 @@
+"""The sidebar: an ECG's life from top to bottom, then what a person sets up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+LIFE = (
+    ("Associations", "settings_ethernet", "gateway.association"),
+    ("ECGs", "monitor_heart", "gateway.instance"),
+    ("Studies", "folder_shared", "gateway.study"),
+    ("Reports", "description", "gateway.report"),
+    ("Deliveries", "outbox", "gateway.delivery"),
+    ("Transitions", "timeline", "gateway.transition"),
+)
+SETUP = (
+    ("Peers", "hub", "gateway.peer"),
+    ("Model versions", "neurology", "gateway.modelversion"),
+    ("Users", "person", "auth.user"),
+    ("Groups", "group", "auth.group"),
+)
+
+
+def groups(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar's groups, with only what this user may look at."""
+    front = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    return [
+        {"title": "", "items": [front]},
+        {"title": "The life of an ECG", "items": _items(request, LIFE)},
+        {"title": "Set up", "items": _items(request, SETUP)},
+    ]
+
+
+def stylesheet(_request: HttpRequest) -> str:
+    """Return where the Desk's own styles are."""
+    return static("webadmin/desk.css")
+
+
+def favicons(_request: HttpRequest) -> list[dict[str, str]]:
+    """Return the sign of the Desk in a browser's tab."""
+    return [{"rel": "icon", "type": "image/svg+xml", "href": static("webadmin/favicon.svg")}]
+
+
+def _items(request: HttpRequest, entries: tuple[tuple[str, str, str], ...]) -> list[dict[str, Any]]:
+    items = []
+    for title, icon, model in entries:
+        app, name = model.split(".")
+        user = request.user
+        if user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}"):
+            link = reverse(f"admin:{app}_{name}_changelist")
+            items.append({"title": title, "icon": icon, "link": link})
+    return items

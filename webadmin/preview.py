@@ -1,0 +1,118 @@
+"""A spooled object -> the picture a browser shows: one frame, scaled down, as PNG.
+
+Pictures are burned-in patient data. They are served to signed-in people only, never kept by
+shared caches, and asked for by row number. A browser keeps its copy but asks each time whether it
+may still show it; the bytes of an object never change, so its hash is the answer.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from PIL import Image
+
+from dicom_node import image
+from dicom_node.errors import ImageError
+from gateway import spool
+from gateway.models import Instance
+from gateway.spool import SpoolError
+
+log = structlog.get_logger(__name__)
+
+FULL_PX = 1600
+THUMBNAIL_PX = 320
+"""The longest side of a picture, and of one in a list (shown at half that, for sharp screens)."""
+
+_AT_ONCE = threading.BoundedSemaphore(2)
+"""A large page takes a few hundred megabytes while it is decoded; so many people may do it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the header says of the picture: its size, and which page of how many it is."""
+
+    columns: int
+    rows: int
+    number: int
+    count: int
+
+
+def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
+    """Answer with the picture, with 304 when the browser has it, or with why there is none.
+
+    The reason is plain text with status 422 (the object cannot be shown) or 404 (the spool has
+    lost it).
+    """
+    longest_px = THUMBNAIL_PX if request.GET.get("size") == "thumbnail" else FULL_PX
+    number = instance.frame_number or 1
+    etag = f'"{instance.sha256}-{number}-{longest_px}"'
+    answer = get_conditional_response(request, etag=etag)
+    if answer is None:
+        try:
+            png = render(instance, number=number, longest_px=longest_px)
+        except ImageError as error:
+            return _reason(f"This object cannot be shown: {error}.", status=422)
+        except SpoolError:
+            log.error("spooled file missing", instance=instance.pk)
+            return _reason("The file of this object is missing from the spool.", status=404)
+        answer = HttpResponse(png, content_type="image/png")
+        answer["ETag"] = etag
+    answer["Cache-Control"] = "private, no-cache"
+    answer["Content-Disposition"] = "inline"
+    return answer
+
+
+def render(instance: Instance, *, number: int, longest_px: int) -> bytes:
+    """Return frame `number`, counted from 1, as PNG with no side longer than `longest_px`.
+
+    Raises
+    ------
+    ImageError
+        The object holds no such picture or a damaged one.
+    SpoolError
+        The file is gone.
+    """
+    path = spool.locate(instance.spool_name)
+    with _AT_ONCE, image.StoredImage(path) as stored:
+        return to_png(stored.read(number - 1), longest_px=longest_px)
+
+
+def to_png(raster: npt.NDArray[np.uint8], *, longest_px: int) -> bytes:
+    """Return a raster as PNG, scaled down where a side is longer than `longest_px`."""
+    picture = Image.fromarray(raster)
+    # Averaging keeps thin traces visible where picking pixels would break them.
+    picture.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def frame(instance: Instance) -> Frame:
+    """Return the size of the picture as it is stored, from the header alone.
+
+    Raises
+    ------
+    ImageError, SpoolError
+        As :func:`render`.
+    """
+    with image.StoredImage(spool.locate(instance.spool_name)) as stored:
+        columns, rows = int(stored.header.Columns), int(stored.header.Rows)
+        return Frame(columns, rows, instance.frame_number or 1, stored.frame_count)
+
+
+def outline(region: list[list[float]] | None) -> str:
+    """Return the corners of the tracing as the points of an SVG polygon; empty without them."""
+    return " ".join(f"{column:.1f},{row:.1f}" for column, row in region or [])
+
+
+def _reason(text: str, *, status: int) -> HttpResponse:
+    answer = HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
+    answer["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,64 @@
+"""The life of one instance as a timeline: what happened, when, by whom, how long it took."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.models import Transition
+from gateway.states import Event
+from webadmin import words
+
+ARRIVAL = "receive"
+"""The one event that leads from nothing, and so is not in the table of transitions."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transition, and the time since the one before."""
+
+    badge: words.Badge
+    what: str
+    at: datetime.datetime
+    waited: str
+    actor: str
+    detail: str
+
+
+def steps(transitions: Iterable[Transition]) -> list[Step]:
+    """Return the transitions of an instance, oldest first, as steps."""
+    told: list[Step] = []
+    before: datetime.datetime | None = None
+    for row in transitions:
+        told.append(
+            Step(
+                badge=words.state(row.to_state),
+                what=describe(row.event),
+                at=row.at,
+                waited="" if before is None else span(row.at - before),
+                actor=row.actor,
+                detail=row.detail,
+            )
+        )
+        before = row.at
+    return told
+
+
+def describe(event: str) -> str:
+    """Return an event in words; its bare name when it is none of the table's."""
+    if event == ARRIVAL:
+        return "arrived by C-STORE"
+    return str(Event(event).label) if event in Event.values else event.replace("_", " ")
+
+
+def span(duration: datetime.timedelta) -> str:
+    """Return a duration in the unit a person would use: ``0.4 s``, ``12 min``, ``3.5 h``."""
+    seconds = max(0.0, duration.total_seconds())
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"

@@ -1,0 +1,51 @@
+"""Unfold's classes under the types of the Django classes they extend; Unfold ships no types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.contrib.admin import FieldListFilter, ModelAdmin, SimpleListFilter
+    from django.contrib.auth.admin import GroupAdmin, UserAdmin
+    from django.contrib.auth.models import User
+    from django.forms import Form
+
+    BaseUserAdmin = UserAdmin[User]
+    BaseGroupAdmin = GroupAdmin
+    DropdownFilter = SimpleListFilter
+    RangeFilter = FieldListFilter
+    DropdownForm = Form
+
+    class RangeForm(Form):
+        def __init__(self, name: str, *args: Any, **kwargs: Any) -> None: ...
+
+else:
+    import unfold.admin
+    from django.contrib.auth import admin as auth_admin
+    from unfold.contrib.filters.admin import DropdownFilter
+    from unfold.contrib.filters.admin import RangeDateFilter as RangeFilter
+    from unfold.contrib.filters.forms import DropdownForm
+    from unfold.contrib.filters.forms import RangeDateForm as RangeForm
+
+    class ModelAdmin(unfold.admin.ModelAdmin):
+        """Unfold's ModelAdmin, which may be written ``ModelAdmin[Row]`` as in Django's stubs."""
+
+        def __class_getitem__(cls, _row: object) -> type:
+            return cls
+
+    class BaseUserAdmin(auth_admin.UserAdmin, ModelAdmin):
+        """Django's screen of users."""
+
+    class BaseGroupAdmin(auth_admin.GroupAdmin, ModelAdmin):
+        """Django's screen of groups."""
+
+
+__all__ = [
+    "BaseGroupAdmin",
+    "BaseUserAdmin",
+    "DropdownFilter",
+    "DropdownForm",
+    "ModelAdmin",
+    "RangeFilter",
+    "RangeForm",
+]

@@ -1,0 +1,102 @@
+"""The colours and short words of states, verdicts and findings; the same on every screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.models import Association, Delivery, Finding
+from gateway.states import State
+from models.labels import LABELS
+
+NOTICE = "AI result, unverified"
+"""Said wherever findings are shown; the reports say it too."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A coloured word. `tone` names the colour, `icon` repeats it as a shape."""
+
+    text: str
+    tone: str
+    icon: str = ""
+    title: str = ""
+
+
+_STATES = {
+    State.RECEIVED: ("progress", "inbox"),
+    State.ANALYSED: ("progress", "neurology"),
+    State.REPORTED: ("progress", "description"),
+    State.DELIVERED: ("good", "check_circle"),
+    State.REJECTED: ("quiet", "block"),
+    State.FAILED: ("bad", "error"),
+    State.SET_ASIDE: ("warn", "content_copy"),
+}
+_DELIVERIES = {
+    Delivery.Outcome.STORED: ("good", "check_circle"),
+    Delivery.Outcome.WARNING: ("warn", "warning"),
+    Delivery.Outcome.RETRY: ("progress", "schedule"),
+    Delivery.Outcome.REFUSED: ("bad", "error"),
+}
+_ASSOCIATIONS = {
+    Association.Outcome.ACCEPTED: ("progress", "sync_alt"),
+    Association.Outcome.RELEASED: ("good", "check_circle"),
+    Association.Outcome.REJECTED: ("warn", "block"),
+    Association.Outcome.ABORTED: ("bad", "error"),
+}
+_VERDICTS = {
+    Finding.Verdict.PRESENT: ("bad", "radio_button_checked"),
+    Finding.Verdict.UNDETERMINED: ("warn", "help"),
+    Finding.Verdict.ABSENT: ("quiet", "radio_button_unchecked"),
+}
+
+MEANINGS = {label.key: label.meaning for label in LABELS}
+SHORT = {
+    "normal": "Normal",
+    "pvc": "PVC",
+    "preexcitation": "Pre-excitation",
+    "clbbb": "LBBB",
+    "crbbb": "RBBB",
+    "af": "AF",
+    "afl": "Flutter",
+    "atrial_escape": "Atrial escape",
+    "pac": "PAC",
+    "at": "Atrial tachycardia",
+}
+"""What fits in a list; the full meaning stands beside it as a title."""
+
+
+def state(value: str) -> Badge:
+    """Return the badge of an instance's state."""
+    known = State(value)
+    return Badge(str(known.label).split(" (")[0], *_STATES[known], title=str(known.label))
+
+
+def delivery(value: str) -> Badge:
+    """Return the badge of a delivery's outcome."""
+    known = Delivery.Outcome(value)
+    return Badge(str(known.label), *_DELIVERIES[known])
+
+
+def association(value: str) -> Badge:
+    """Return the badge of an association's outcome."""
+    known = Association.Outcome(value)
+    return Badge(str(known.label).split(",")[0], *_ASSOCIATIONS[known], title=str(known.label))
+
+
+def verdict(key: str, value: str) -> Badge:
+    """Return the badge of a verdict; a normal ECG that is present is good news."""
+    known = Finding.Verdict(value)
+    tone, icon = _VERDICTS[known]
+    if key == "normal" and known is Finding.Verdict.PRESENT:
+        tone = "good"
+    return Badge(str(known.label), tone, icon)
+
+
+def finding(row: Finding) -> Badge:
+    """Return a finding as one coloured word for a list, its certainty in the title."""
+    seen = verdict(row.key, row.verdict)
+    text = SHORT.get(row.key, row.key)
+    if row.verdict == Finding.Verdict.UNDETERMINED:
+        text = f"{text}?"
+    title = f"{MEANINGS.get(row.key, row.key)}: {seen.text.lower()}, {row.probability:.1%}"
+    return Badge(text, seen.tone, seen.icon, title)
