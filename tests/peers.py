@@ -146,9 +146,9 @@ class Orthanc(_Peer):
         self._program = Program([require("Orthanc"), settings], folder=self.folder, name="orthanc")
 
     @property
-    def entity_args(self) -> tuple[str, str, str]:
-        """Title, host and port as arguments of ``manage.py peer add``."""
-        return self.title, self.host, str(self.port)
+    def entity_args(self) -> tuple[str, str, int]:
+        """Title, host and port, as an ApplicationEntity and ``peer add`` take them."""
+        return self.title, self.host, self.port
 
     @property
     def url(self) -> str:
@@ -482,9 +482,9 @@ class StoreSCP(_Peer):
         )
 
     @property
-    def entity_args(self) -> tuple[str, str, str]:
-        """Title, host and port as arguments of ``manage.py peer add``."""
-        return self.title, self.host, str(self.port)
+    def entity_args(self) -> tuple[str, str, int]:
+        """Title, host and port, as an ApplicationEntity and ``peer add`` take them."""
+        return self.title, self.host, self.port
 
     def start(self) -> None:
         """Start it and wait until it takes a connection."""
