@@ -1,0 +1,224 @@
+"""Find the tracing on a picture: crop to it, right the polarity, or refuse with the reason.
+
+A twelve-lead page is known by what makes it one: several thin dark lines that wander up and down
+while they run across most of the width, one above the other. Nothing about colours, layouts or
+lettering is assumed. Rules only, no learning; every refusal is a sentence a person can act on.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Corner = tuple[float, float]
+
+MIN_SIDE_PX: Final = 200
+_WORK_COLUMNS_PX: Final = 1100
+_MIN_ROWS: Final = 3
+_MAX_ROWS: Final = 16
+_DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The tracing cut out of a picture.
+
+    Attributes
+    ----------
+    grey : uint8 (rows, columns)
+        Dark trace on light paper, time from left to right.
+    region : four (column, row) corners
+        Where it lies in the picture, clockwise from the top left, in pixels of the picture.
+    quality : dict
+        ``contrast`` 0..1 of trace against paper, ``rows`` of trace found, ``coverage`` 0..1 of the
+        width that the traces cover, ``sharpness`` 0..1, ``inverted`` 0 or 1.
+    """
+
+    grey: NDArray[np.uint8]
+    region: tuple[Corner, Corner, Corner, Corner]
+    quality: dict[str, float] = field(default_factory=dict)
+
+
+class NotReadable(ValueError):
+    """The picture is not a page this package reads.
+
+    Attributes
+    ----------
+    reason : str
+        A short sentence for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Traces:
+    """Boxes of trace pieces in the working picture, and what was measured on them."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    rows: int
+    coverage: float
+
+
+def find_page(raster: NDArray[np.uint8]) -> Page:
+    """Find the tracing of a twelve-lead page.
+
+    Parameters
+    ----------
+    raster : uint8 (rows, columns) or (rows, columns, 3)
+        A decoded picture, grey or RGB.
+
+    Returns
+    -------
+    Page
+
+    Raises
+    ------
+    NotReadable
+        The picture is no such page; ``reason`` says why.
+    """
+    _check(raster)
+    rows, columns = raster.shape[:2]
+    scale = min(1.0, _WORK_COLUMNS_PX / columns)
+    small = _brightest(_shrink(raster, scale))
+    inverted = float(np.median(small)) < 110.0
+    if inverted:
+        small = 255 - small
+    darkness = _darkness(small)
+    darkest = float(np.percentile(darkness, 99.7))
+    if darkest < 25.0:
+        raise NotReadable("blank picture: nothing darker than its surroundings")
+    traces = _best_traces(darkness, darkest)
+    box = _grown(traces, small.shape, margin=0.022)
+    left, top, right, bottom = (round(edge / scale) for edge in box)
+    right, bottom = min(right, columns), min(bottom, rows)
+    quality = {
+        "contrast": round(min(1.0, darkest / 255.0), 3),
+        "rows": float(traces.rows),
+        "coverage": round(traces.coverage, 3),
+        "inverted": float(inverted),
+    }
+    region: tuple[Corner, Corner, Corner, Corner] = (
+        (float(left), float(top)),
+        (float(right), float(top)),
+        (float(right), float(bottom)),
+        (float(left), float(bottom)),
+    )
+    return Page(_grey(raster[top:bottom, left:right], inverted), region, quality)
+
+
+def _check(raster: NDArray[np.uint8]) -> None:
+    if raster.dtype != np.uint8 or raster.ndim not in (2, 3) or 0 in raster.shape:
+        raise NotReadable("no picture: expected uint8 rows and columns")
+    if raster.ndim == 3 and raster.shape[2] != 3:
+        raise NotReadable("no picture: expected grey or RGB")
+    rows, columns = raster.shape[:2]
+    if min(rows, columns) < MIN_SIDE_PX:
+        raise NotReadable(f"picture too small: {columns} x {rows} pixels")
+
+
+def _brightest(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The brightest channel: on it a coloured grid is nearly as light as paper."""
+    if raster.ndim == 2:
+        return raster
+    red, green, blue = cv2.split(raster)
+    return np.asarray(cv2.max(cv2.max(red, green), blue))
+
+
+def _grey(raster: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
+    """Luminance; of a dark screen the brightest channel, turned over: a coloured trace is dark."""
+    cut = np.ascontiguousarray(raster)
+    if inverted:
+        return np.asarray(255 - _brightest(cut))
+    return cut if cut.ndim == 2 else np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY))
+
+
+def _shrink(raster: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    whole = np.ascontiguousarray(raster)
+    if scale >= 1.0:
+        return whole
+    size = (max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale)))
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+
+
+def _darkness(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How much darker each pixel is than the paper around it; shadows vanish, lines stay."""
+    side = max(9, small.shape[1] // 40) | 1
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    paper = cv2.blur(paper, (side, side))
+    return np.asarray(cv2.subtract(paper, small))
+
+
+def _best_traces(darkness: NDArray[np.uint8], darkest: float) -> _Traces:
+    """Try from generous to strict: a grey grid joins everything until it falls below the limit."""
+    refusals: list[NotReadable] = []
+    found: list[_Traces] = []
+    for share in _DARKEST_SHARES:
+        try:
+            found.append(_traces((darkness > share * darkest).astype(np.uint8)))
+        except NotReadable as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise max(refusals, key=lambda refusal: len(refusal.reason))
+    return max(
+        found, key=lambda traces: (traces.coverage > 0.6, traces.rows >= _MIN_ROWS, traces.coverage)
+    )
+
+
+def _traces(ink: NDArray[np.uint8]) -> _Traces:
+    rows, columns = ink.shape
+    joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    if len(stats) > 60_000:
+        raise NotReadable("not an ECG page: specks all over")
+    boxes = stats[1:]
+    widths, heights = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
+    areas = boxes[:, cv2.CC_STAT_AREA]
+    fill = areas / np.maximum(1, widths)
+    is_trace = (
+        (widths > 0.11 * columns)
+        & (heights > 3)
+        & (heights < 0.75 * rows)
+        & (fill < 0.06 * rows + 6)
+    )
+    wide = boxes[is_trace]
+    if len(wide) == 0:
+        raise NotReadable("not an ECG page: no trace runs across the picture")
+    left = int(wide[:, cv2.CC_STAT_LEFT].min())
+    right = int((wide[:, cv2.CC_STAT_LEFT] + wide[:, cv2.CC_STAT_WIDTH]).max())
+    top = int(wide[:, cv2.CC_STAT_TOP].min())
+    bottom = int((wide[:, cv2.CC_STAT_TOP] + wide[:, cv2.CC_STAT_HEIGHT]).max())
+    crossings = np.zeros(columns, dtype=int)
+    for box in wide:
+        start = int(box[cv2.CC_STAT_LEFT])
+        # Two rows that touch are one piece; its height says how many it is.
+        crossings[start : start + int(box[cv2.CC_STAT_WIDTH])] += 1
+    inside = crossings[left:right]
+    coverage = float((inside > 0).sum()) / columns
+    count = int(np.percentile(inside, 75))
+    if count > 3 * _MAX_ROWS:
+        raise NotReadable(f"not an ECG page: {count} lines above each other")
+    if coverage < 0.45:
+        raise NotReadable("not an ECG page: traces cover less than half the width")
+    if count < _MIN_ROWS:
+        raise NotReadable(
+            f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
+        )
+    return _Traces(left, top, right, bottom, count, coverage)
+
+
+def _grown(traces: _Traces, shape: tuple[int, ...], *, margin: float) -> tuple[int, int, int, int]:
+    by = round(margin * shape[1])
+    return (
+        max(0, traces.left - by),
+        max(0, traces.top - by),
+        min(shape[1], traces.right + by),
+        min(shape[0], traces.bottom + by),
+    )
