@@ -14,7 +14,8 @@ module        idea
 labels        the ten findings: order, key, meaning
 page          find the tracing on a picture, or refuse with a reason
 packet        three slices in time become the R, G and B of one packet
-resnet        the residual network, width and depth as parameters
+architecture  depth, width and input of a network, as values
+resnet        the residual network itself
 corpus        waveforms to drawn paper pages; simulated rhythms; the patient split
 augment       translate, scale, rotate, brighten
 train         ``python -m models.train --help``
@@ -22,6 +23,8 @@ calibrate     temperatures and thresholds, set on validation and frozen
 evaluate      ``python -m models.evaluate --help``: what may honestly be claimed
 artifact      a model on disk: weights, card, hash
 predict       Predictor: load once, read batches of rasters
+metrics       figures with their intervals and numbers of positives
+card          the model card for people
 store         the shipped artifacts and their model cards
 ============= =====================================================================
 

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from models.architecture import Architecture
 from models.calibrate import Calibration
 from models.labels import KEYS
-from models.resnet import Architecture
 
 STORE: Final = Path(__file__).resolve().parent / "store"
 WEIGHTS: Final = "weights.weights.h5"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import artifact as artifacts
+from models.architecture import Architecture
 from models.calibrate import Calibration, calibrate
 from models.card import write_card
 from models.corpus.layouts import TRAINING_LAYOUTS, UNSEEN_LAYOUTS
@@ -30,7 +31,7 @@ from models.corpus.records import Record, load
 from models.corpus.styles import style_of
 from models.labels import KEYS
 from models.metrics import auroc, calibration_error, figures
-from models.resnet import Architecture, build
+from models.resnet import build
 from models.train import balanced_shares, judging_orders, judging_pages, logits_of
 
 ENOUGH_TO_VALIDATE: Final = 20

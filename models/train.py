@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.architecture import Architecture
 from models.augment import augment
 from models.corpus.layouts import TRAINING_LAYOUTS
 from models.corpus.pages import Order, layouts_for, make_cache, packed
@@ -30,7 +31,7 @@ from models.corpus.records import Record, load
 from models.corpus.simulate import simulate
 from models.labels import KEYS, index_of
 from models.metrics import auroc
-from models.resnet import Architecture, build
+from models.resnet import build
 
 PATIENCE_EPOCHS: Final = 5
 EMA: Final = 0.998
