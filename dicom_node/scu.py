@@ -6,7 +6,6 @@ error that says whether trying again can help; after that every file has an outc
 
 import logging
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -314,9 +313,14 @@ def _unreachable(fault: OSError) -> PeerUnreachable:
     return PeerUnreachable(f"no connection: {fault.strerror or type(fault).__name__}")
 
 
-def _end(association: threading.Thread) -> None:
+def _end(association: Any) -> None:
+    """Leave neither a thread nor a socket behind; pynetdicom does after some kinds of trouble."""
     if association.is_alive():
         association.join(_THREAD_END_S)
+    association.dul.kill_dul()
+    association.dul.socket.shut()
+    if association.dul.is_alive():
+        association.dul.join(_THREAD_END_S)
 
 
 class _Caller(AE):  # type: ignore[misc]

@@ -73,6 +73,10 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
                 sock.shutdown(sockets.SHUT_RDWR)
             sock.close()
 
+    def shut(self) -> None:
+        """Close the connection, in whatever state it is."""
+        self._shutdown_socket()
+
     def drain(self) -> None:
         """Drop what has arrived, because closing on unread bytes would take back our last PDU."""
         with contextlib.suppress(OSError):
