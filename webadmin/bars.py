@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.models import Finding, Instance
-from webadmin import words
+from webadmin import cards, words
 
 _ORDER = (Finding.Verdict.PRESENT, Finding.Verdict.UNDETERMINED, Finding.Verdict.ABSENT)
 
@@ -35,7 +34,7 @@ class Bar:
         )
 
 
-def bars(findings: Iterable[Finding], card: Mapping[str, Any]) -> list[Bar]:
+def bars(findings: Iterable[Finding], card: cards.Card) -> list[Bar]:
     """Return findings as bars: present first, then undetermined, then absent; surest first.
 
     Parameters
@@ -58,30 +57,16 @@ def bars_of(instance: Instance) -> list[Bar]:
     return bars(rows, version.card)
 
 
-def _bar(row: Finding, card: Mapping[str, Any]) -> Bar:
-    low, high = band(card, row.key) or (row.threshold, row.threshold)
+def _bar(row: Finding, card: cards.Card) -> Bar:
+    low, high = cards.band(card, row.key) or (row.threshold, row.threshold)
     return Bar(
         meaning=words.MEANINGS.get(row.key, row.key),
         badge=words.verdict(row.key, row.verdict),
         probability=f"{row.probability:.1%}",
         fill=f"{row.probability * 100:.2f}%",
-        threshold=f"{row.threshold:.0%}",
+        threshold=f"{row.threshold:.1%}",
         threshold_at=f"{row.threshold * 100:.2f}%",
         band_from=f"{low * 100:.2f}%",
         band_width=f"{(high - low) * 100:.2f}%",
-        is_validated=is_validated(card, row.key),
+        is_validated=cards.is_validated(card, row.key),
     )
-
-
-def is_validated(card: Mapping[str, Any], key: str) -> bool:
-    """Return whether the card claims accuracy for a class on enough real ECGs."""
-    return bool(card.get("validated", {}).get(key, False))
-
-
-def band(card: Mapping[str, Any], key: str) -> tuple[float, float] | None:
-    """Return the probabilities between which a class is undetermined; None without a band."""
-    found = card.get("undetermined", {}).get(key)
-    if not found:
-        return None
-    low, high = (float(edge) for edge in found)
-    return (low, high) if high > low else None

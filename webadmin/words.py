@@ -64,6 +64,13 @@ SHORT = {
 }
 """What fits in a list; the full meaning stands beside it as a title."""
 
+FAILED_IN = {
+    State.RECEIVED: "it could not be analysed",
+    State.ANALYSED: "its reports could not be written",
+    State.REPORTED: "its reports could not be delivered",
+}
+"""What a person should know of an instance that failed in a state."""
+
 
 def state(value: str) -> Badge:
     """Return the badge of an instance's state."""

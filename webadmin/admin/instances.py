@@ -97,7 +97,8 @@ class InstanceAdmin(MachineFacts[Instance]):
     def seen(self, row: Instance) -> SafeString:
         found = [f for f in row.seen_findings if f.model_version_id == row.model_version_id]  # type: ignore[attr-defined]
         if not found:
-            return SafeString("none of the ten" if row.model_version_id else "–")
+            none = "none of the ten" if row.model_version_id else "–"
+            return format_html('<span class="desk-none">{}</span>', none)
         badges = format_html_join("", "{}", ((show(words.finding(f)),) for f in found))
         return format_html('<span class="desk-badges">{}</span>', badges)
 
@@ -120,6 +121,7 @@ class InstanceAdmin(MachineFacts[Instance]):
             "instance": row,
             "notice": words.NOTICE,
             "badge": words.state(row.state),
+            "failed_in": words.FAILED_IN.get(State(row.failed_in), "") if row.failed_in else "",
             "is_unhappy": row.state in UNHAPPY,
             "can_resume": row.state == State.FAILED and self.has_resume_permission(request),
             "frame": picture,
@@ -142,7 +144,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         return [
             path(
                 "<int:pk>/picture/",
-                inside(require_safe(self.picture_view)),
+                inside(require_safe(self.picture_view), cacheable=True),
                 name="gateway_instance_picture",
             ),
             path(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
@@ -12,18 +11,8 @@ from django.utils.safestring import SafeString
 
 from gateway.models import ModelVersion
 from models.labels import LABELS
-from webadmin import bars, words
+from webadmin import cards, words
 from webadmin.admin.screen import MachineFacts, short_uid
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a card says of one class."""
-
-    meaning: str
-    badge: words.Badge
-    threshold: str
-    band: str
 
 
 @admin.register(ModelVersion)
@@ -49,7 +38,7 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
 
     @admin.display(description="validated classes")
     def validated(self, row: ModelVersion) -> str:
-        count = sum(bars.is_validated(row.card, label.key) for label in LABELS)
+        count = sum(cards.is_validated(row.card, label.key) for label in LABELS)
         return f"{count} of {len(LABELS)}"
 
     @admin.display(description="SHA-256 of the weights")
@@ -61,27 +50,6 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
             "version": row,
             "heading": str(row),
             "notice": words.NOTICE,
-            "claims": claims(row.card),
+            "claims": cards.claims(row.card),
             "read_count": row.instances.count(),
         }
-
-
-def claims(card: dict[str, Any]) -> list[Claim]:
-    """Return what the card says of each class, in the order of the labels."""
-    told = []
-    for label in LABELS:
-        threshold = card.get("thresholds", {}).get(label.key)
-        edges = bars.band(card, label.key)
-        told.append(
-            Claim(
-                meaning=label.meaning,
-                badge=_VALIDATED if bars.is_validated(card, label.key) else _NOT_VALIDATED,
-                threshold="–" if threshold is None else f"{threshold:.1%}",
-                band=f"{edges[0]:.1%} to {edges[1]:.1%}" if edges else "–",
-            )
-        )
-    return told
-
-
-_VALIDATED = words.Badge("validated", "good", "check_circle")
-_NOT_VALIDATED = words.Badge("not validated", "warn", "warning")

@@ -20,7 +20,7 @@ class PeerAdmin(ModelAdmin[Peer]):
     search_help_text = "AE title, host"
     warn_unsaved_form = True
     fieldsets = (
-        (None, {"fields": ("title", ("host", "port"))}),
+        (None, {"fields": ("title", "host", "port")}),
         ("What it is for", {"fields": ("is_sender", "is_destination")}),
     )
 

@@ -19,8 +19,11 @@ class UserAdmin(BaseUserAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    filter_horizontal = ()  # two lists side by side are wider than a page
 
 
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin):
     """What a group of people may look at."""
+
+    filter_horizontal = ()

@@ -111,11 +111,9 @@ class ReportAdmin(MachineFacts[Report]):
             path = spool.verified(row.spool_name, sha256=row.sha256)
         except SpoolError as error:
             return HttpResponse(str(error), status=404, content_type="text/plain; charset=utf-8")
-        answer = FileResponse(
+        return FileResponse(
             path.open("rb"),
             as_attachment=True,
             filename=f"report-{row.pk}-{row.kind}.dcm",
             content_type="application/dicom",
         )
-        answer["Cache-Control"] = "private, no-store"
-        return answer

@@ -25,6 +25,7 @@ class MachineFacts(ModelAdmin[Row]):
     noun = ""
     """What one row is called in the page's title, which never names a patient."""
 
+    change_list_template = "webadmin/list.html"
     actions: Sequence[str] | None = None
     list_per_page = 50
     list_filter_submit = True

@@ -25,7 +25,7 @@ class StudyAdmin(MachineFacts[Study]):
     noun = "Study"
     change_form_template = "webadmin/study.html"
     list_display = (
-        "created_at",
+        "arrived",
         "accession",
         "patient",
         "study_date",
@@ -39,6 +39,10 @@ class StudyAdmin(MachineFacts[Study]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Study]:
         return super().get_queryset(request).annotate(ecg_count=Count("instances"))
+
+    @admin.display(description="first received", ordering="created_at")
+    def arrived(self, row: Study) -> Any:
+        return row.created_at
 
     @admin.display(description="accession", ordering="accession_number")
     def accession(self, row: Study) -> str:

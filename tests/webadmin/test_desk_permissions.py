@@ -1,0 +1,189 @@
+"""Who may see what at the Desk, and that nobody edits what machines wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from gateway.models import Instance, Peer, Transition
+from gateway.states import State
+from tests.webadmin.desk_people import READ, make_user, signed_in
+from tests.webadmin.desk_rows import (
+    analyse,
+    attempt,
+    compose,
+    fail,
+    make_association,
+    make_ecg,
+    make_peer,
+)
+
+FACTS = ("association", "instance", "study", "report", "delivery", "transition", "modelversion")
+
+
+@pytest.fixture
+def rows(db: None) -> dict[str, Any]:
+    """Return one row of each kind, by the name of its model."""
+    ecg = analyse(make_ecg(association=make_association()), {"af": 0.9})
+    report = compose(ecg)[0]
+    peer = make_peer()
+    return {
+        "association": ecg.association,
+        "instance": ecg,
+        "study": ecg.study,
+        "report": report,
+        "delivery": attempt(report, peer),
+        "transition": ecg.transitions.first(),
+        "modelversion": ecg.model_version,
+        "peer": peer,
+    }
+
+
+def pages(rows: dict[str, Any]) -> list[str]:
+    """Return the address of every list, every page and every file."""
+    found = [reverse(f"admin:gateway_{name}_changelist") for name in rows]
+    found += [reverse(f"admin:gateway_{name}_change", args=[row.pk]) for name, row in rows.items()]
+    found.append(reverse("admin:gateway_instance_picture", args=[rows["instance"].pk]))
+    found.append(reverse("admin:gateway_report_file", args=[rows["report"].pk]))
+    return found
+
+
+def test_a_visitor_is_sent_to_the_login_from_every_page(
+    client: Client, rows: dict[str, Any]
+) -> None:
+    for page in [*pages(rows), reverse("admin:index")]:
+        answer = client.get(page)
+        assert answer.status_code == 302, page
+        assert answer["Location"] == f"{reverse('admin:login')}?next={page}"
+
+
+def test_staff_without_permission_gets_none_of_them(stranger: Client, rows: dict[str, Any]) -> None:
+    assert {page: stranger.get(page).status_code for page in pages(rows)} == dict.fromkeys(
+        pages(rows), 403
+    )
+
+
+def test_someone_who_may_look_sees_all_of_them(reader: Client, rows: dict[str, Any]) -> None:
+    assert {page: reader.get(page).status_code for page in pages(rows)} == dict.fromkeys(
+        pages(rows), 200
+    )
+
+
+def test_looking_at_ecgs_does_not_open_the_peers(rows: dict[str, Any]) -> None:
+    browser = signed_in(make_user("nurse", "view_instance"))
+    assert browser.get(reverse("admin:gateway_peer_changelist")).status_code == 403
+    front = browser.get(reverse("admin:index")).content.decode()
+    assert reverse("admin:gateway_instance_changelist") in front
+    assert reverse("admin:gateway_peer_changelist") not in front
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_not_even_a_superuser_adds_changes_or_deletes_a_fact(
+    chief: Client, rows: dict[str, Any], name: str
+) -> None:
+    row = rows[name]
+    before = type(row).objects.filter(pk=row.pk).values().get()
+    for address in (
+        reverse(f"admin:gateway_{name}_add"),
+        reverse(f"admin:gateway_{name}_change", args=[row.pk]),
+        reverse(f"admin:gateway_{name}_delete", args=[row.pk]),
+    ):
+        assert chief.post(address, {"post": "yes"}).status_code == 403, address
+    listing = reverse(f"admin:gateway_{name}_changelist")
+    chief.post(listing, {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"})
+    assert type(row).objects.filter(pk=row.pk).values().get() == before
+
+
+def test_a_peer_is_added_by_who_may_and_checked_by_its_own_rules(chief: Client) -> None:
+    address = reverse("admin:gateway_peer_add")
+    bad = chief.post(
+        address, {"title": "ARCHIVE", "host": "", "port": "104", "is_destination": "on"}
+    )
+    assert bad.status_code == 200
+    assert "needs a host" in bad.content.decode()
+    bad = chief.post(address, {"title": "LONGER-THAN-SIXTEEN", "host": "pacs", "port": "104"})
+    assert bad.status_code == 200
+    assert not Peer.objects.exists()
+
+    good = {"title": "ARCHIVE", "host": "10.0.0.9", "port": "104", "is_destination": "on"}
+    assert chief.post(address, good).status_code == 302
+    assert Peer.objects.get().title == "ARCHIVE"
+
+
+def test_a_reader_cannot_add_a_peer(reader: Client) -> None:
+    good = {"title": "ARCHIVE", "host": "10.0.0.9", "port": "104", "is_destination": "on"}
+    assert reader.post(reverse("admin:gateway_peer_add"), good).status_code == 403
+    assert not Peer.objects.exists()
+
+
+@pytest.fixture
+def failed(db: None) -> Instance:
+    """Return an ECG whose network failed."""
+    return fail(make_ecg(), "the network could not be loaded")
+
+
+def resume(browser: Client, instance: Instance) -> int:
+    """Press Resume and return the status."""
+    return browser.post(reverse("admin:gateway_instance_resume", args=[instance.pk])).status_code
+
+
+def test_resume_is_for_those_who_may_change_instances(
+    client: Client, reader: Client, failed: Instance
+) -> None:
+    assert resume(client, failed) == 302
+    assert resume(reader, failed) == 403
+    assert "Resume</button>" not in page_of(reader, failed)
+    failed.refresh_from_db()
+    assert failed.state == State.FAILED
+
+    operator = signed_in(make_user("operator", *READ, "change_instance"))
+    assert "Resume</button>" in page_of(operator, failed)
+    assert resume(operator, failed) == 302
+    failed.refresh_from_db()
+    assert failed.state == State.RECEIVED
+    last = Transition.objects.filter(instance=failed).latest("pk")
+    assert (last.event, last.actor) == ("resume_analysis", "user:operator")
+    assert "Resume</button>" not in page_of(operator, failed)
+
+
+def test_resuming_twice_changes_nothing_the_second_time(chief: Client, failed: Instance) -> None:
+    assert resume(chief, failed) == 302
+    count = Transition.objects.count()
+    assert resume(chief, failed) == 302
+    assert Transition.objects.count() == count
+
+
+def test_resume_is_not_done_by_following_a_link(chief: Client, failed: Instance) -> None:
+    address = reverse("admin:gateway_instance_resume", args=[failed.pk])
+    assert chief.get(address).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.get(username="chief"))
+    assert strict.post(address).status_code == 403
+    failed.refresh_from_db()
+    assert failed.state == State.FAILED
+
+
+def test_many_are_resumed_from_the_list_and_only_the_failed_ones(
+    chief: Client, reader: Client, failed: Instance
+) -> None:
+    waiting = make_ecg()
+    listing = reverse("admin:gateway_instance_changelist")
+    chosen = {"action": "resume_selected", "_selected_action": [failed.pk, waiting.pk]}
+    reader.post(listing, chosen)
+    failed.refresh_from_db()
+    assert failed.state == State.FAILED
+    chief.post(listing, chosen)
+    failed.refresh_from_db()
+    assert failed.state == State.RECEIVED
+    assert waiting.transitions.count() == 1
+
+
+def page_of(browser: Client, instance: Instance) -> str:
+    """Return the page of an ECG as its reader gets it."""
+    return browser.get(
+        reverse("admin:gateway_instance_change", args=[instance.pk])
+    ).content.decode()
