@@ -88,7 +88,12 @@ _TO_G1: Final = {
 }
 _DOUBLE_BYTE_G1: Final = frozenset({"euc_kr", "gbk"})
 # What a value without the escape sequences it needs was probably written with.
-_WITHOUT_ESCAPES: Final = {"58": "gb18030", "149": "euc_kr", "87": "shift_jis", "159": "shift_jis"}
+_WITHOUT_ESCAPES: Final = {
+    "58": ("gb2312", "utf_8", "gb18030"),
+    "149": ("euc_kr", "utf_8", "cp949"),
+    "87": ("utf_8", "shift_jis", "euc_jp"),
+    "159": ("utf_8", "euc_jp"),
+}
 # ISO/IEC 2022: ESC, intermediate bytes, a final byte.
 _ESCAPE: Final = re.compile(rb"\x1b[\x20-\x2f]*[\x30-\x7e]?")
 _ESCAPE_TEXT: Final = re.compile(r"\x1b[\x20-\x2f]*[\x30-\x7e]?")
@@ -307,12 +312,11 @@ def _decode_pair(pair: bytes, state: _CharacterSet) -> tuple[str, int]:
 
 def _guess(value: bytes, character_sets: Sequence[str] = ()) -> str:
     """Decode bytes above 0x7F that nothing declared says how to read."""
-    codecs = ["utf_8"]
+    codecs: list[str] = []
     for term in character_sets:
         number = re.search(r"(\d+)\s*$", term)
-        if number and number.group(1) in _WITHOUT_ESCAPES:
-            codecs.append(_WITHOUT_ESCAPES[number.group(1)])
-    for codec in codecs:
+        codecs += _WITHOUT_ESCAPES.get(number.group(1), ()) if number else ()
+    for codec in (*codecs, "utf_8"):
         try:
             return value.decode(codec)
         except UnicodeDecodeError:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 from peers import eventually, require
 from pydicom.filereader import read_dataset
+from pydicom.uid import JPEG2000, JPEG2000Lossless
 
 from dicom_node.capture import secondary_capture
 from dicom_node.entity import ApplicationEntity
@@ -259,12 +260,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, paper: npt.NDArray[np.uin
         for encoding, (program, *options) in encoders.items():
             target = folder / f"{name}.{encoding}.dcm"
             subprocess.run([require(program), *options, plain, target], check=True, timeout=60)
-        for encoding, uid in (
-            ("jpeg_2000_lossless", "1.2.840.10008.1.2.4.90"),
-            ("jpeg_2000", "1.2.840.10008.1.2.4.91"),
-        ):
-            encoded = secondary_capture(raster, patient_id="PID-1")
-            ratio = {"j2k_cr": [4]} if encoding == "jpeg_2000" else {}
-            encoded.compress(uid, generate_instance_uid=False, **ratio)
-            encoded.save_as(folder / f"{name}.{encoding}.dcm", enforce_file_format=True)
+        lossless = secondary_capture(raster, patient_id="PID-1")
+        lossless.compress(JPEG2000Lossless, generate_instance_uid=False)
+        lossless.save_as(folder / f"{name}.jpeg_2000_lossless.dcm", enforce_file_format=True)
+        lossy = secondary_capture(raster, patient_id="PID-1")
+        lossy.compress(JPEG2000, j2k_cr=[4], generate_instance_uid=False)
+        lossy.save_as(folder / f"{name}.jpeg_2000.dcm", enforce_file_format=True)
     return folder

@@ -19,13 +19,13 @@ from pydicom.uid import UID
 from dicom_node import contexts
 from dicom_node.capture import secondary_capture
 from dicom_node.image import (
-    Raster,
     StoredImage,
     frame_count,
     pages,
     read_header,
     read_raster,
 )
+from dicom_node.pixels import Raster
 
 LOSSLESS = [
     "explicit",

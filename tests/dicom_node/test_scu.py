@@ -105,7 +105,7 @@ def test_dcmtk_s_archive_keeps_the_bytes_it_was_sent(pictures: Path) -> None:
     # storescp takes JPEG Lossless with first-order prediction only.
     paths = sorted(set(pictures.glob("*.dcm")) - set(pictures.glob("*.lossless.dcm")))
     with StoreSCP() as peer:
-        entity = ApplicationEntity(*peer.entity_args[:2], peer.port)
+        entity = ApplicationEntity(peer.title, peer.host, peer.port)
         outcomes = scu.store(entity, paths, calling_title="GATEWAY")
         assert {outcome.kind for outcome in outcomes} == {"stored"}
         by_uid = {str(dcmread(path).SOPInstanceUID): path for path in peer.files()}
