@@ -1,27 +1,36 @@
 """Ask the process in this container whether it answers; exit 0 if it does.
 
-    healthcheck.py tcp PORT     something accepts connections
-    healthcheck.py http PORT    the Desk answers /healthz with 200: its database answers too
+    healthcheck.py listening PORT     something holds the port
+    healthcheck.py http PORT          the Desk answers /healthz with 200: its database answers too
 
-Standard library only and no Django: it runs every half minute. The Listener gets no C-ECHO, for
-that would have to come from a Peer and would fill the list of associations.
+Standard library only and no Django: it runs every half minute. The Listener is not called at all:
+every call would be a line in its log, and one with a C-ECHO would have to come from a Peer.
 """
 
 from __future__ import annotations
 
 import http.client
-import socket
 import sys
+from pathlib import Path
 
 TIMEOUT_S = 3.0
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp (linux/include/net/tcp_states.h)."""
 
 
-def tcp(port: int) -> None:
-    """Raise OSError unless something listens."""
-    socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S).close()
+def check_listening(port: int) -> None:
+    """Raise OSError unless a socket of this network namespace listens on `port`."""
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == LISTEN and int(local.rpartition(":")[2], 16) == port:
+                return
+    raise OSError(f"expected a socket that listens on port {port}, found none")
 
 
-def http_(port: int) -> None:
+def check_http(port: int) -> None:
     """Raise OSError unless /healthz answers 200, asked as the proxy would ask."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     headers = {"Host": "localhost", "X-Forwarded-Proto": "https"}
@@ -31,11 +40,14 @@ def http_(port: int) -> None:
         raise OSError(f"expected 200 from /healthz, received {answer.status}")
 
 
+CHECKS = {"listening": check_listening, "http": check_http}
+
+
 def main(arguments: list[str]) -> int:
-    """Return the exit status."""
+    """Return the exit status: 0 well, 1 ill, 2 asked wrongly."""
     try:
         how, port = arguments
-        {"tcp": tcp, "http": http_}[how](int(port))
+        CHECKS[how](int(port))
     except (KeyError, ValueError):
         print(__doc__, file=sys.stderr)
         return 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from deployed import DEPLOY, ROOT, check_command
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
@@ -104,13 +104,30 @@ def test_it_is_the_python_that_the_requirements_were_pinned_for() -> None:
 
 
 def test_health_is_told_from_illness(image: Path, tmp_path: Path) -> None:
+    script = "deploy/healthcheck.py"
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = str(server.getsockname()[1])
-        deaf = run(image, "deploy/healthcheck.py", "tcp", port, data=tmp_path)
+        deaf = run(image, script, "listening", port, data=tmp_path)
         assert deaf.returncode == 1
-        assert "ConnectionRefusedError" in deaf.stderr
+        assert f"listens on port {port}, found none" in deaf.stderr
         server.listen()
-        assert run(image, "deploy/healthcheck.py", "tcp", port, data=tmp_path).returncode == 0
-    unclear = run(image, "deploy/healthcheck.py", *shlex.split("icmp 1"), data=tmp_path)
-    assert unclear.returncode == 2
+        assert run(image, script, "listening", port, data=tmp_path).returncode == 0
+        # Nobody called: a health check leaves no trace in the Listener's log.
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert run(image, script, "icmp", "1", data=tmp_path).returncode == 2
+    assert run(image, script, "listening", data=tmp_path).returncode == 2
+
+
+def test_every_health_check_of_the_containers_is_one_the_script_knows() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    asked = [
+        service["healthcheck"]["test"][3]
+        for service in services.values()
+        if "deploy/healthcheck.py" in service.get("healthcheck", {}).get("test", [])
+    ]
+    assert sorted(asked) == ["http", "listening"]
+    text = (DEPLOY / "healthcheck.py").read_text()
+    assert all(f'"{name}": check_{name}' in text for name in asked)

@@ -83,3 +83,14 @@ def test_the_scripts_are_sound_bash_and_stop_at_the_first_error(script: str) -> 
     assert "set -euo pipefail" in path.read_text()
     assert path.stat().st_mode & 0o111
     assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+def test_the_hooks_before_a_commit_are_the_programs_of_the_virtual_environment() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    pinned = (ROOT / "requirements" / "test.txt").read_text()
+    packages = {"ruff": "ruff", "mypy": "mypy", "lint-imports": "import-linter"}
+    for hook in hooks[0]["hooks"]:
+        program = hook["entry"].split()[0]
+        assert program.startswith(".venv/bin/")
+        assert f"\n{packages[program.removeprefix('.venv/bin/')]}==" in pinned
