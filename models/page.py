@@ -19,6 +19,10 @@ _WORK_COLUMNS_PX: Final = 1100
 _MIN_ROWS: Final = 3
 _MAX_ROWS: Final = 16
 _DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
+_MIN_COVERAGE: Final = 0.7
+_MAX_UNEVENNESS: Final = 20.0
+#: Half the width of the broadest strokes, as a share of the picture's width.
+_MAX_STROKE_SHARE: Final = 0.0036
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,10 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     inverted = float(np.median(small)) < 110.0
     if inverted:
         small = 255 - small
-    darkness = _darkness(small)
+    paper = _paper(small)
+    if _unevenness(paper) > _MAX_UNEVENNESS:
+        raise NotReadable("not an ECG page: no even paper behind the lines")
+    darkness = np.asarray(cv2.subtract(paper, small))
     darkest = float(np.percentile(darkness, 99.7))
     if darkest < 25.0:
         raise NotReadable("blank picture: nothing darker than its surroundings")
@@ -148,12 +155,21 @@ def _shrink(raster: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
 
 
-def _darkness(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """How much darker each pixel is than the paper around it; shadows vanish, lines stay."""
+def _paper(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture without its lines: what is darker than this is ink, shadows and folds are not."""
     side = max(9, small.shape[1] // 40) | 1
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    paper = cv2.blur(paper, (side, side))
-    return np.asarray(cv2.subtract(paper, small))
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    return np.asarray(cv2.blur(closed, (side, side)))
+
+
+def _unevenness(paper: NDArray[np.uint8]) -> float:
+    """How much the paper changes over an eighth of the width, in greys.
+
+    Real pages, photographed ones with shadows and folds included, stay below 6; photographs of
+    anything else lie above 35.
+    """
+    side = (paper.shape[1] // 8) | 1
+    return float(np.percentile(cv2.absdiff(paper, cv2.blur(paper, (side, side))), 90))
 
 
 def _best_traces(darkness: NDArray[np.uint8], darkest: float) -> _Traces:
@@ -175,7 +191,7 @@ def _best_traces(darkness: NDArray[np.uint8], darkest: float) -> _Traces:
 def _traces(ink: NDArray[np.uint8]) -> _Traces:
     rows, columns = ink.shape
     joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     if len(stats) > 60_000:
         raise NotReadable("not an ECG page: specks all over")
     boxes = stats[1:]
@@ -191,6 +207,10 @@ def _traces(ink: NDArray[np.uint8]) -> _Traces:
     wide = boxes[is_trace]
     if len(wide) == 0:
         raise NotReadable("not an ECG page: no trace runs across the picture")
+    pieces = np.isin(labels, np.flatnonzero(is_trace) + 1) & (ink > 0)
+    strokes = cv2.distanceTransform(ink, cv2.DIST_L2, 3)[pieces]
+    if np.percentile(strokes, 95) > _MAX_STROKE_SHARE * columns:
+        raise NotReadable("not an ECG page: broad shapes, no thin traces")
     left = int(wide[:, cv2.CC_STAT_LEFT].min())
     right = int((wide[:, cv2.CC_STAT_LEFT] + wide[:, cv2.CC_STAT_WIDTH]).max())
     top = int(wide[:, cv2.CC_STAT_TOP].min())
@@ -205,8 +225,11 @@ def _traces(ink: NDArray[np.uint8]) -> _Traces:
     count = int(np.percentile(inside, 75))
     if count > 3 * _MAX_ROWS:
         raise NotReadable(f"not an ECG page: {count} lines above each other")
-    if coverage < 0.45:
-        raise NotReadable("not an ECG page: traces cover less than half the width")
+    if coverage < _MIN_COVERAGE:
+        raise NotReadable(
+            f"not an ECG page: traces cover {100 * coverage:.0f} % of the width, "
+            f"expected {100 * _MIN_COVERAGE:.0f} % or more"
+        )
     if count < _MIN_ROWS:
         raise NotReadable(
             f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
