@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from peers import Orthanc, Postgres, StoreSCP, Valkey
+from real_ecgs import find_real_ecgs
 
 # No deadline: two shared cores make single examples slow at random. In CI the examples are the
 # same every time, so that a red run is about the change and can be repeated.
@@ -26,20 +27,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 
 @pytest.fixture(scope="session")
 def corpus_dir() -> Path:
-    """Return the folder of real ECGs that ECG_CORPUS_DIR names.
-
-    Without it a test of real ECGs cannot run: a failure in CI, a skip that says so elsewhere.
-    """
-    named = os.environ.get("ECG_CORPUS_DIR", "")
-    if not named:
-        reason = "ECG_CORPUS_DIR is not set: it names the folder of real ECGs"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = Path(named).resolve()
-    if not folder.is_dir():
-        pytest.fail(f"ECG_CORPUS_DIR must name a folder; {folder} is none")
-    return folder
+    """Return the folder of real ECGs that ECG_CORPUS_DIR names."""
+    return find_real_ecgs(os.environ)
 
 
 @pytest.fixture(scope="session")
