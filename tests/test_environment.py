@@ -16,7 +16,7 @@ EXPLAINED = dict(re.findall(r"^# (.+)\n([A-Z_]+)=.*$", EXAMPLE, re.MULTILINE))
 
 
 def test_every_variable_is_explained_and_none_is_invented() -> None:
-    named = {name for name in re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE)}
+    named = set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert named == READ
 
 

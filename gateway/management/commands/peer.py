@@ -27,6 +27,7 @@ examples:
 
 class Command(BaseCommand):
     help = "Add, list or ping the Peers: who may send to us, and who gets the reports."
+    requires_system_checks: list[str] = []  # noqa: RUF012 (Django's own declaration)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(
