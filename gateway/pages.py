@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from models.page import NotReadable, Page, find_page
 from PIL import Image, UnidentifiedImageError
 
 from dicom_node.errors import ImageError
 from dicom_node.image import StoredImage
+from models.page import NotReadable, Page, find_page
 
 Raster = npt.NDArray[np.uint8]
 

@@ -6,17 +6,16 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_node.charset import decode_dataset
-from dicom_node.image import read_header
 from pydicom import Dataset
 from pydicom.uid import UID
 
 import gateway
 from dicom_node import report
+from dicom_node.charset import decode_dataset
+from dicom_node.image import read_header
 from gateway import spool
 from gateway.models import Installation, Instance, Report, Study
 
-UNKNOWN = "unknown"
 
 
 class SourceRejected(ValueError):

@@ -1,0 +1,93 @@
+"""The tables of CONFORMANCE.md, printed from the code: ``python -m dicom_node.conformance``.
+
+Run it after a change of contexts, statuses or codes; a test fails until it was run.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from dicom_node.codes import EXTENDS_CID_3230, FINDING_CODES
+from dicom_node.contexts import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    REPORT_CLASSES,
+    STORAGE_CLASSES,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+)
+from dicom_node.scp import Refusal
+from dicom_node.status import Status, judge
+
+STATEMENT: Final = Path(__file__).with_name("CONFORMANCE.md")
+
+
+def tables() -> dict[str, str]:
+    """Return every generated table by the name of its place in the statement."""
+    return {
+        "storage-classes": _table(
+            ("SOP Class", "UID", "role"),
+            [
+                ("Verification", VERIFICATION, "SCU and SCP"),
+                *((name, uid, "SCP") for uid, name in STORAGE_CLASSES.items()),
+                *((name, uid, "SCU") for uid, name in REPORT_CLASSES.items()),
+            ],
+        ),
+        "transfer-syntaxes": _table(
+            ("Transfer Syntax", "UID", "pictures (SCP)", "reports (SCU)"),
+            [
+                (name, uid, "yes", "offered" if uid in (EXPLICIT_LE, IMPLICIT_LE) else "no")
+                for uid, name in TRANSFER_SYNTAXES.items()
+            ],
+        ),
+        "rejections": _table(
+            ("situation", "result", "source", "reason"),
+            [(refusal.name, *map(str, refusal.value)) for refusal in Refusal],
+        ),
+        "statuses": _table(
+            ("status", "name", "what the Courier makes of it"),
+            [
+                (f"0x{status.value:04X}", status.name, " - ".join(judge(status)))
+                for status in sorted(Status)
+            ],
+        ),
+        "codes": _table(
+            ("finding", "code", "scheme", "meaning", "in CID 3230"),
+            [
+                (
+                    key,
+                    concept.value,
+                    concept.scheme,
+                    concept.meaning,
+                    "extends it" if key in EXTENDS_CID_3230 else "yes",
+                )
+                for key, concept in FINDING_CODES.items()
+            ],
+        ),
+    }
+
+
+def renew(statement: str) -> str:
+    """Return the statement with its tables as the code has them.
+
+    Raises
+    ------
+    KeyError
+        A marker names no table.
+    """
+    made = tables()
+    return re.sub(
+        r"(<!-- table: ([a-z-]+) -->\n).*?(\n<!-- end -->)",
+        lambda found: found[1] + made[found[2]] + found[3],
+        statement,
+        flags=re.DOTALL,
+    )
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    STATEMENT.write_text(renew(STATEMENT.read_text()))
