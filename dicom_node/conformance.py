@@ -77,8 +77,8 @@ def renew(statement: str) -> str:
     """
     made = tables()
     return re.sub(
-        r"(<!-- table: ([a-z-]+) -->\n).*?(\n<!-- end -->)",
-        lambda found: found[1] + made[found[2]] + found[3],
+        r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}",
         statement,
         flags=re.DOTALL,
     )

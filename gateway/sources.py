@@ -17,7 +17,6 @@ from gateway import spool
 from gateway.models import Installation, Instance, Report, Study
 
 
-
 class SourceRejected(ValueError):
     """The header contradicts what was promised or lacks what no report can be without."""
 
