@@ -203,8 +203,8 @@ def _controls(
     }
 
 
-def main() -> None:
-    """Judge from the command line."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; its help explains each choice."""
     parser = argparse.ArgumentParser(
         prog="python -m models.evaluate",
         description=__doc__,
@@ -218,9 +218,15 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, required=True, help="the --work of a training run")
     parser.add_argument("--out", type=Path, required=True, help="folder NAME-VERSION to write")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.corpus is None:
         parser.error("no corpus: give --corpus or set ECG_CORPUS_DIR")
+    return given
+
+
+def main() -> None:
+    """Judge from the command line."""
+    given = parse()
     made = evaluate(Path(given.corpus), given.work, given.out)
     print(
         f"{made.folder.name}: macro AUROC {made.card.metrics['macro_auroc']:.3f} on test patients"

@@ -13,7 +13,6 @@ import argparse
 import csv
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -179,7 +178,7 @@ def logits_of(network: Any, pages: NDArray[np.uint8], *, batch: int = 64) -> NDA
 
 
 def judge(network: Any, data: Pages) -> tuple[float, float, dict[str, float]]:
-    """Validation loss, mean AUROC over findings with 3 or more positives, AUROC of each."""
+    """Validation loss, mean AUROC over findings with 3 or more positives (0 if none), each AUROC."""
     logits = logits_of(network, data.pages).astype(np.float64)
     entropy = np.logaddexp(0.0, logits) - logits * data.targets
     loss = float((entropy * data.known).sum() / data.known.sum())
@@ -188,7 +187,7 @@ def judge(network: Any, data: Pages) -> tuple[float, float, dict[str, float]]:
         rows = data.known[:, column] > 0
         if data.targets[rows, column].sum() >= 3:
             each[key] = auroc(logits[rows, column], data.targets[rows, column])
-    return loss, float(np.mean(list(each.values()))), each
+    return loss, float(np.mean(list(each.values()))) if each else 0.0, each
 
 
 def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
@@ -257,7 +256,7 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
         loss, mean, each = judge(averaged, check)
         better = mean > state["best_auroc"] + 1e-4 or loss < state["best_loss"] - 1e-4
-        if mean > state["best_auroc"]:
+        if mean >= state["best_auroc"]:
             averaged.save_weights(str(work / "best.weights.h5"))
             state["best_epoch"] = epoch
         state["best_auroc"] = max(mean, state["best_auroc"])
@@ -341,7 +340,6 @@ def main() -> None:
         variants=given.variants,
     )
     train(recipe, Path(given.corpus), given.work)
-    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROLES = {
     "listener": "manage.py listen",
-    "analyst": "worker -Q analysis",
-    "courier": "worker -Q delivery",
+    "analyst": "-Q analysis",
+    "courier": "-Q delivery",
     "sweeper": "gateway beat",
     "desk": "gunicorn",
     "valkey": "valkey-server",

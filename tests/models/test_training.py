@@ -1,0 +1,197 @@
+"""Training in small, the split, the calibration and the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import train
+from models.architecture import Architecture
+from models.augment import augment
+from models.calibrate import Calibration, calibrate
+from models.corpus.records import CorpusError, Record, load, part_of
+from models.corpus.simulate import simulate
+from models.labels import KEYS, index_of
+from models.metrics import auroc, average_precision, calibration_error, figures
+
+
+def small_corpus(folder: Path) -> Path:
+    """Write a corpus of simulated ECGs in the form of the real one."""
+    waveforms = folder / "waveforms"
+    waveforms.mkdir(parents=True)
+    classes = {"normal": "SR", "af": "AFIB", "clbbb": "CLBBB"}
+    columns = "record_id,dataset,age_years,sex,patient_id,source_codes,classes,normal_statement,"
+    columns += "bbb_completeness_unspecified,licence,artefact,source_seconds,source_rate_hz,"
+    columns += "restored,amplitudes_recovered"
+    lines, signals, names = [columns], [], []
+    for number in range(36):
+        key = list(classes)[number % 3]
+        names.append(f"R{number}")
+        signals.append(simulate(key, number))
+        normal = int(key == "normal")
+        lines.append(f"R{number},TEST,,,P{number},,{classes[key]},{normal},0,,0,10,250,0,12")
+    (waveforms / "records.csv").write_text("\n".join(lines) + "\n")
+    for source in ("ptbxl", "ptbxl_restored", "cinc2020_2021"):
+        mine = slice(None) if source == "ptbxl" else slice(0)
+        np.savez(
+            waveforms / f"{source}.npz",
+            signal_uv=np.stack(signals)[mine],
+            record_id=np.array(names)[mine],
+        )
+    return folder
+
+
+def test_a_training_learns_goes_on_where_it_stopped_and_stops_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "SIMULATED", {"at": 2})
+    corpus, work = small_corpus(tmp_path / "corpus"), tmp_path / "work"
+    small = Architecture(depth=10, width=4)
+
+    def recipe(epochs: int) -> train.Recipe:
+        return train.Recipe(small, epochs=epochs, steps=8, batch=8, variants=1, warmup_epochs=1)
+
+    train.train(recipe(2), corpus, work)
+    train.train(recipe(4), corpus, work)
+    rows = (work / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3", "4"]
+    losses = [float(row.split(",")[1]) for row in rows[1:]]
+    assert losses[-1] < losses[0]
+    assert json.loads((work / "progress.json").read_text())["epoch"] == 4
+    assert (work / "best.weights.h5").is_file()
+
+
+def test_the_help_of_the_commands_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    from models import evaluate
+
+    for module in (train, evaluate):
+        with pytest.raises(SystemExit) as ended:
+            module.parse(["--help"])
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        assert "--corpus" in text
+        assert "--work" in text
+
+
+@given(st.text(min_size=1))
+def test_a_patient_is_on_one_side_for_ever(patient: str) -> None:
+    assert part_of(patient) == part_of(patient) in ("train", "validation", "test")
+
+
+def test_the_sides_have_their_sizes() -> None:
+    parts = [part_of(f"patient-{number}") for number in range(5000)]
+    assert parts.count("test") / 5000 == pytest.approx(0.20, abs=0.02)
+    assert parts.count("validation") / 5000 == pytest.approx(0.16, abs=0.02)
+
+
+def test_a_corpus_without_its_list_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"records\.csv"):
+        load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def records(corpus_dir: Path) -> list[Record]:
+    return load(corpus_dir)
+
+
+@pytest.mark.corpus
+def test_no_patient_and_no_record_is_on_two_sides(records: list[Record]) -> None:
+    for what in ("patient", "record_id"):
+        sides = {
+            part: {getattr(r, what) for r in records if r.part == part}
+            for part in ("train", "validation", "test")
+        }
+        assert sides["train"].isdisjoint(sides["validation"] | sides["test"])
+        assert sides["validation"].isdisjoint(sides["test"])
+        assert all(sides.values())
+
+
+@pytest.mark.corpus
+def test_labels_mean_what_the_rules_say(records: list[Record]) -> None:
+    normal = index_of("normal")
+    for record in records:
+        assert not (record.targets[normal] and record.targets.sum() > 1)
+        assert (record.targets <= record.known).all()
+        if record.part != "train":
+            assert record.judges
+    assert sum(record.targets.sum() == 0 for record in records) > 500, "real ECGs of none"
+
+
+@given(st.integers(0, 2**31))
+def test_an_augmented_page_keeps_its_shape_and_depends_on_the_seed_alone(seed: int) -> None:
+    page = np.full((60, 180), 240, np.uint8)
+    page[30, :] = 0
+    one = augment(page, np.random.default_rng(seed))
+    assert one.shape == page.shape
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, augment(page, np.random.default_rng(seed)))
+
+
+def test_calibration_brings_rare_findings_back_to_their_frequency() -> None:
+    rng = np.random.default_rng(1)
+    targets = (rng.random((4000, 10)) < 0.05).astype(np.float32)
+    logits = (3.0 * targets - 1.0 + rng.normal(0, 1, targets.shape)).astype(np.float32)
+    made = calibrate(
+        logits,
+        targets,
+        np.ones_like(targets),
+        frequency=[0.05] * 10,
+        trained_frequency=[0.1] * 10,
+    )
+    probability = made.probabilities(logits)
+    assert np.allclose(probability.mean(axis=0), targets.mean(axis=0), atol=0.01)
+    assert all(calibration_error(probability[:, c], targets[:, c]) < 0.02 for c in range(10))
+    assert ((probability > 0) & (probability < 1)).all()
+
+
+def test_a_finding_never_seen_in_validation_is_called_cautiously() -> None:
+    logits = np.random.default_rng(2).normal(0, 1, (500, 10)).astype(np.float32)
+    targets = np.zeros((500, 10), np.float32)
+    made = calibrate(
+        logits, targets, np.ones_like(targets), frequency=[0.01] * 10, trained_frequency=[0.1] * 10
+    )
+    said = made.probabilities(logits) >= np.array([made.threshold[key] for key in KEYS])
+    assert said.mean() <= 0.02
+
+
+def test_verdicts_follow_the_band() -> None:
+    ones = dict.fromkeys(KEYS, 1.0)
+    made = Calibration(ones, ones, dict.fromkeys(KEYS, 0.5), dict.fromkeys(KEYS, 0.25))
+    assert [made.verdict("af", p) for p in (0.6, 0.5, 0.3, 0.2)] == [
+        "present",
+        "present",
+        "undetermined",
+        "absent",
+    ]
+    with pytest.raises(ValueError, match="undetermined_from <= threshold"):
+        Calibration(ones, ones, dict.fromkeys(KEYS, 0.2), dict.fromkeys(KEYS, 0.25))
+
+
+def test_figures_are_those_of_the_textbook() -> None:
+    scores, truth = np.array([0.9, 0.8, 0.7, 0.4, 0.3]), np.array([1, 0, 1, 0, 0])
+    assert auroc(scores, truth) == pytest.approx(5 / 6)
+    assert average_precision(scores, truth) == pytest.approx((1 + 2 / 3) / 2)
+    found = figures(scores, truth, threshold=0.75)
+    assert (found.positives, found.sensitivity, found.f1) == (2, 0.5, 0.5)
+    assert found.specificity == pytest.approx(2 / 3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=60))
+def test_auroc_is_the_share_of_pairs_in_the_right_order(pairs: list[tuple[float, bool]]) -> None:
+    scores, truth = np.array([p for p, _ in pairs]), np.array([t for _, t in pairs])
+    positive, negative = scores[truth], scores[~truth]
+    if len(positive) == 0 or len(negative) == 0:
+        assert np.isnan(auroc(scores, truth))
+        return
+    right = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
+    assert auroc(scores, truth) == pytest.approx(right)
+
+
+def test_without_positives_nothing_is_claimed() -> None:
+    found = figures(np.array([0.1, 0.9]), np.array([0, 0]), threshold=0.5)
+    assert np.isnan([found.auroc, found.f1, found.sensitivity, found.sensitivity_at_95]).all()
