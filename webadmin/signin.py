@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 
+from django.contrib import admin
 from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
@@ -95,7 +96,7 @@ class SignIn(View):
         return redirect("admin:index")
 
     def _page(self, request: HttpRequest, *, user: User | None, status: int) -> HttpResponse:
-        context = {"title": "Sign in", "user_to_be": user, "site_title": "ECG Gateway"}
+        context = {**admin.site.each_context(request), "title": "Sign in", "user_to_be": user}
         return TemplateResponse(request, "webadmin/signin.html", context, status=status)
 
 

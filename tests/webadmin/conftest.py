@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desk_people import READ, make_user, signed_in
 from django.test import Client, override_settings
 from pytest_django import Settings
-
-from tests.webadmin.desk_people import READ, make_user, signed_in
 
 
 @pytest.fixture(scope="session", autouse=True)

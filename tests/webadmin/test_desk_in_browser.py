@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.urls import reverse
-from peers import eventually
-from pytest_django.live_server_helper import LiveServer
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-
-from dicom_node.capture import secondary_capture
-from gateway.models import Delivery
-from models.labels import LABELS
-from tests.webadmin.desk_rows import (
+from desk_rows import (
     analyse,
     attempt,
     compose,
@@ -29,6 +20,16 @@ from tests.webadmin.desk_rows import (
     make_peer,
     reject,
 )
+from django.urls import reverse
+from peers import eventually
+from pytest_django.live_server_helper import LiveServer
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.command import Command
+
+from dicom_node.capture import secondary_capture
+from gateway.models import Delivery
+from models.labels import LABELS
 from webadmin.signin import signin_link
 
 WIDTHS_PX = (1280, 390)
@@ -80,6 +81,12 @@ def sign_in(browser: webdriver.Chrome, server: LiveServer) -> None:
     browser.get(signin_link("chief", server.url))
     browser.find_element(By.CSS_SELECTOR, "#signin-form button").click()
     eventually(lambda: browser.current_url == server.url + reverse("admin:index"))
+
+
+def complaints(browser: webdriver.Chrome) -> list[str]:
+    """Return what the browser has complained of since it was last asked."""
+    lines: list[dict[str, Any]] = browser.execute(Command.GET_LOG, {"type": "browser"})["value"]
+    return [str(line["message"]) for line in lines]
 
 
 def width_of(browser: webdriver.Chrome, selector: str) -> float:
@@ -173,10 +180,10 @@ def test_no_screen_is_wider_than_its_window_or_breaks_in_the_browser(
     pages += [reverse(f"admin:gateway_{name}_change", args=[row.pk]) for name, row in rows]
     show(browser, 1280)
     sign_in(browser, live_server)
-    browser.get_log("browser")
+    complaints(browser)
     for width_px, theme in zip(WIDTHS_PX, ("light", "dark"), strict=True):
         show(browser, width_px, theme=theme)
         for page in pages:
             browser.get(live_server.url + page)
             assert stays_within(browser), (page, width_px)
-    assert [line["message"] for line in browser.get_log("browser")] == []
+    assert complaints(browser) == []

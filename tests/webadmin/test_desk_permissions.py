@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
-from django.urls import reverse
-
-from gateway.models import Instance, Peer, Transition
-from gateway.states import State
-from tests.webadmin.desk_people import READ, make_user, signed_in
-from tests.webadmin.desk_rows import (
+from desk_people import READ, make_user, signed_in
+from desk_rows import (
     analyse,
     attempt,
     compose,
@@ -21,6 +15,12 @@ from tests.webadmin.desk_rows import (
     make_ecg,
     make_peer,
 )
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from gateway.models import Instance, Peer, Transition
+from gateway.states import State
 
 FACTS = ("association", "instance", "study", "report", "delivery", "transition", "modelversion")
 

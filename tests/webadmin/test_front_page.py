@@ -6,13 +6,8 @@ import datetime
 import re
 from html import unescape
 
-from django.test import Client
-from django.urls import reverse
-from django.utils import timezone
-
-from gateway.states import State
-from tests.webadmin.desk_people import make_user, signed_in
-from tests.webadmin.desk_rows import (
+from desk_people import make_user, signed_in
+from desk_rows import (
     analyse,
     fail,
     make_association,
@@ -21,6 +16,11 @@ from tests.webadmin.desk_rows import (
     make_peer,
     reject,
 )
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from gateway.states import State
 
 
 def front(browser: Client) -> str:

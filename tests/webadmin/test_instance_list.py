@@ -6,6 +6,7 @@ import datetime
 import re
 
 import pytest
+from desk_rows import analyse, fail, make_ecg, make_model_version, reject
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,7 +14,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gateway.states import State
-from tests.webadmin.desk_rows import analyse, fail, make_ecg, make_model_version, reject
 
 LIST = "/desk/gateway/instance/"
 

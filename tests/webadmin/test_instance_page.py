@@ -7,13 +7,7 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from django.test import Client
-from django.urls import reverse
-
-from gateway.models import Instance, ModelVersion
-from gateway.states import State
-from models.labels import LABELS
-from tests.webadmin.desk_rows import (
+from desk_rows import (
     analyse,
     compose,
     deliver,
@@ -24,6 +18,12 @@ from tests.webadmin.desk_rows import (
     make_peer,
     reject,
 )
+from django.test import Client
+from django.urls import reverse
+
+from gateway.models import Instance, ModelVersion
+from gateway.states import State
+from models.labels import LABELS
 
 
 def page(browser: Client, instance: Instance) -> str:

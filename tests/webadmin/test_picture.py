@@ -6,14 +6,15 @@ import io
 
 import numpy as np
 import pytest
+from desk_people import make_user, signed_in
+from desk_rows import content, drawn, make_ecg
 from django.test import Client
 from django.urls import reverse
 from PIL import Image
+from pydicom.uid import UID
 
 from dicom_node.capture import secondary_capture
 from gateway.models import Instance
-from tests.webadmin.desk_people import make_user, signed_in
-from tests.webadmin.desk_rows import content, drawn, make_ecg
 from webadmin.preview import FULL_PX, THUMBNAIL_PX, to_png
 
 
@@ -98,7 +99,7 @@ def test_a_file_the_spool_has_lost_is_not_found_and_says_so(reader: Client) -> N
 
 def test_the_page_that_was_read_is_the_page_that_is_shown(reader: Client) -> None:
     ds = secondary_capture(np.zeros((40, 60), np.uint8), patient_id="X")
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7.2"
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.2")
     ds.NumberOfFrames = 2
     ds.PixelData = bytes(2400) + b"\xc8" * 2400
     ecg = make_ecg(data=content(ds), frame_number=2)

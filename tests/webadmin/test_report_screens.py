@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from desk_rows import analyse, attempt, compose, deliver, make_ecg, make_peer
 from django.test import Client
 from django.urls import reverse
 
 from gateway import spool
 from gateway.models import Delivery, Instance, Report
-from tests.webadmin.desk_rows import analyse, attempt, compose, deliver, make_ecg, make_peer
 
 
 def page(browser: Client, report: Report) -> str:
@@ -27,6 +27,9 @@ def test_a_report_is_shown_as_a_tree_of_names_and_values(reader: Client) -> None
         assert tree
         assert "Atrial fibrillation" in tree[0]
         assert "93.1" in tree[0]
+        names = re.findall(r'desk-tree-name">([^<]+)<', tree[0])
+        assert "Finding" in names
+        assert "Probability" in names or "Impression" in names
         assert "AI result, unverified" in shown
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from desk_people import make_user
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connections
@@ -18,7 +19,6 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.webadmin.desk_people import make_user
 from webadmin import signin
 from webadmin.signin import LINK_LIFETIME_S, signin_link
 

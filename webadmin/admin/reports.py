@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.report import tree
 from gateway import spool
 from gateway.models import Report
 from gateway.spool import SpoolError
@@ -80,18 +81,16 @@ class ReportAdmin(MachineFacts[Report]):
         return short_uid(row.sop_instance_uid)
 
     def page(self, _request: HttpRequest, row: Report) -> dict[str, Any]:
-        from dicom_node import report as structured
-
-        tree, problem = None, ""
+        content, problem = None, ""
         try:
-            tree = structured.tree(dcmread(spool.verified(row.spool_name, sha256=row.sha256)))
+            content = tree(dcmread(spool.verified(row.spool_name, sha256=row.sha256)))
         except (SpoolError, InvalidDicomError) as error:
             problem = str(error)
         return {
             "report": row,
             "heading": f"{row.get_kind_display()} of ECG {row.instance_id}",
             "notice": words.NOTICE,
-            "tree": tree,
+            "tree": content,
             "tree_problem": problem,
             "deliveries": [
                 (delivery, words.delivery(delivery.outcome)) for delivery in row.deliveries.all()
