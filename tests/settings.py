@@ -27,7 +27,10 @@ atexit.register(_remove)
 for _name in [name for name in os.environ if name.startswith("ECG_") and name != "ECG_CORPUS_DIR"]:
     del os.environ[_name]
 os.environ["ECG_DATA_DIR"] = str(_FOLDER)
-os.environ["DATABASE_URL"] = f"sqlite:///{_FOLDER / 'gateway.sqlite3'}"
+# TEST_DATABASE_URL is how tests/test_on_postgresql.py runs the same tests on the other database.
+os.environ["DATABASE_URL"] = (
+    os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{_FOLDER / 'gateway.sqlite3'}"
+)
 os.environ["BROKER_URL"] = ""  # the default: the embedded one, in the same folder
 
 from gateway.settings import *  # noqa: E402, F403 (the environment has to be ready first)

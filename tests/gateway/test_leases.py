@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import threading
 from collections import Counter
 
@@ -278,3 +279,8 @@ def test_what_waits_is_found_by_an_index_however_much_is_done() -> None:
         cursor.execute(f"{explain} {sql}", params)
         plan = " ".join(str(row) for row in cursor.fetchall())
     assert "instance_waiting" in plan
+
+
+def test_the_database_is_the_one_asked_for() -> None:
+    wanted = "postgresql" if os.environ.get("TEST_DATABASE_URL") else "sqlite"
+    assert connection.vendor == wanted

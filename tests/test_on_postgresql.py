@@ -1,0 +1,37 @@
+"""The middle of the house and the Desk on PostgreSQL: the same tests, the other database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.timeout(900)
+def test_the_same_tests_pass_on_postgresql(postgres_url: str) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/gateway/test_leases.py",
+            "tests/gateway/test_ingest.py",
+            "tests/gateway/test_pipeline.py",
+            "tests/webadmin/test_instance_list.py",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "TEST_DATABASE_URL": postgres_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
