@@ -178,7 +178,7 @@ def logits_of(network: Any, pages: NDArray[np.uint8], *, batch: int = 64) -> NDA
 
 
 def judge(network: Any, data: Pages) -> tuple[float, float, dict[str, float]]:
-    """Validation loss, mean AUROC over findings with 3 or more positives (0 if none), each AUROC."""
+    """Validation loss, mean AUROC of findings with 3 or more positives (0 if none), AUROC of each."""
     logits = logits_of(network, data.pages).astype(np.float64)
     entropy = np.logaddexp(0.0, logits) - logits * data.targets
     loss = float((entropy * data.known).sum() / data.known.sum())
