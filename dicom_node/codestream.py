@@ -36,6 +36,9 @@ _START_OF_FRAME: Final = frozenset(
 )
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN: Final = 0xDA
+# OpenJPEG allocates for every tile of the grid, there or not.
+_MAX_SIDE: Final = 1 << 17
+_MAX_TILES: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,15 @@ def _read_jpeg_2000(frame: bytes) -> FrameHeader:
     if frame[:4] != b"\xff\x4f\xff\x51":
         raise ImageError("the compressed picture is no JPEG 2000 code stream")
     right, bottom, left, top = struct.unpack_from(">4L", frame, 8)
+    tile_width, tile_height, tile_left, tile_top = struct.unpack_from(">4L", frame, 24)
     (components,) = struct.unpack_from(">H", frame, 40)
+    if not (left < right <= _MAX_SIDE and top < bottom <= _MAX_SIDE and tile_width and tile_height):
+        raise ImageError("the JPEG 2000 code stream has an impossible size")
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    if not 1 <= tiles <= _MAX_TILES:
+        raise ImageError("the JPEG 2000 code stream has more tiles than any picture needs")
+    if any(frame[43 + 3 * i : 45 + 3 * i] != b"\x01\x01" for i in range(components)):
+        raise ImageError("subsampled JPEG 2000 components are not supported")
     precision = (frame[42] & 0x7F) + 1
     return FrameHeader(bottom - top, right - left, components, precision)
 

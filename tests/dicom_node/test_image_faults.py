@@ -319,3 +319,22 @@ def scratch(tmp_path: Path) -> Callable[[bytes], Path]:
 def test_any_bytes_as_a_frame_have_a_header_or_a_fault(syntax: str, frame: bytes) -> None:
     for start in (b"", b"\xff\xd8", b"\xff\xd8\xff\xc0", b"\xff\x4f\xff\x51"):
         assert attempt(functools.partial(read_frame_header, start + frame, syntax))
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [
+        (12, b"\x00\x60", "impossible size"),
+        (24, b"\x00\x00\x00\x01\x00\x00\x00\x01", "tiles"),
+        (43, b"\x02\x02", "subsampled"),
+    ],
+    ids=["height", "tiles", "subsampling"],
+)
+def test_a_jpeg_2000_header_that_would_fill_the_memory_never_meets_its_decoder(
+    pictures: Path, offset: int, value: bytes, reason: str
+) -> None:
+    ds = dcmread(pictures / "rgb.jpeg_2000_lossless.dcm")
+    frame = bytearray(get_frame(ds.PixelData, 0, number_of_frames=1))
+    frame[offset : offset + len(value)] = value
+    ds.PixelData = encapsulate([bytes(frame)])
+    assert reason in fault(ds)
