@@ -21,6 +21,8 @@ _MAX_ROWS: Final = 16
 _DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
 _MIN_COVERAGE: Final = 0.7
 _MAX_UNEVENNESS: Final = 20.0
+#: What stands out less than this, in greys, is no line.
+_FAINT: Final = 12.0
 #: Half the width of the broadest strokes, as a share of the picture's width.
 _MAX_STROKE_SHARE: Final = 0.0036
 
@@ -92,7 +94,7 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     rows, columns = raster.shape[:2]
     scale = min(1.0, _WORK_COLUMNS_PX / columns)
     small = _brightest(_shrink(raster, scale))
-    inverted = float(np.median(small)) < 110.0
+    inverted = _is_light_on_dark(small)
     if inverted:
         small = 255 - small
     paper = _paper(small)
@@ -145,6 +147,18 @@ def _grey(raster: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
     if inverted:
         return np.asarray(255 - _brightest(cut))
     return cut if cut.ndim == 2 else np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY))
+
+
+def _is_light_on_dark(small: NDArray[np.uint8]) -> bool:
+    """Whether the lines are lighter than what surrounds them.
+
+    Lines stand out from their surroundings on one side only; the third power says on which. How
+    dark the whole picture is says nothing: a page photographed in a dim room is still ink on paper.
+    """
+    side = max(9, small.shape[1] // 28) | 1
+    stands_out = small.astype(np.float32) - cv2.blur(small.astype(np.float32), (side, side))
+    stands_out[np.abs(stands_out) < _FAINT] = 0.0
+    return float((stands_out**3).sum(dtype=np.float64)) > 0.0
 
 
 def _shrink(raster: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

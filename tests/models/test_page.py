@@ -116,6 +116,13 @@ def test_a_negative_is_the_same_page() -> None:
     assert turned_over.quality["inverted"] == 1.0
 
 
+@pytest.mark.parametrize("light", [0.7, 0.45, 0.3])
+def test_a_page_in_a_dim_room_is_not_taken_for_a_dark_screen(light: float) -> None:
+    raster = draw_page(simulate("normal", 4), 250.0, "3x4+1", "pink", 4)
+    page = find_page((raster * light).astype(np.uint8))
+    assert page.quality["inverted"] == 0.0
+
+
 def test_the_header_is_not_part_of_the_page() -> None:
     raster = draw_page(simulate("normal", 3), 250.0, "3x4+1", "pink", 3)
     top = find_page(raster).region[0][1]
