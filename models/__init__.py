@@ -13,6 +13,7 @@ module        idea
 ============= =====================================================================
 labels        the ten findings: order, key, meaning
 page          find the tracing on a picture, or refuse with a reason
+traces        what makes dark lines the traces of a twelve-lead page
 packet        three slices in time become the R, G and B of one packet
 architecture  depth, width and input of a network, as values
 resnet        the residual network itself

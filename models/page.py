@@ -1,8 +1,7 @@
 """Find the tracing on a picture: crop to it, right the polarity, or refuse with the reason.
 
-A twelve-lead page is known by what makes it one: several thin dark lines that wander up and down
-while they run across most of the width, one above the other. Nothing about colours, layouts or
-lettering is assumed. Rules only, no learning; every refusal is a sentence a person can act on.
+What makes a picture a page is decided by `models.traces`; this module prepares the ink for it and
+cuts the page out. Rules only, no learning; every refusal is a sentence a person can act on.
 """
 
 from dataclasses import dataclass, field
@@ -12,19 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.traces import NotReadable, Traces, find_traces
+
+__all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
+
 Corner = tuple[float, float]
 
 MIN_SIDE_PX: Final = 200
 _WORK_COLUMNS_PX: Final = 1100
-_MIN_ROWS: Final = 3
-_MAX_ROWS: Final = 16
-_DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
-_MIN_COVERAGE: Final = 0.7
 _MAX_UNEVENNESS: Final = 20.0
 #: What stands out less than this, in greys, is no line.
 _FAINT: Final = 12.0
-#: Half the width of the broadest strokes, as a share of the picture's width.
-_MAX_STROKE_SHARE: Final = 0.0036
 
 
 @dataclass(frozen=True)
@@ -45,32 +42,6 @@ class Page:
     grey: NDArray[np.uint8]
     region: tuple[Corner, Corner, Corner, Corner]
     quality: dict[str, float] = field(default_factory=dict)
-
-
-class NotReadable(ValueError):
-    """The picture is not a page this package reads.
-
-    Attributes
-    ----------
-    reason : str
-        A short sentence for people.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class _Traces:
-    """Boxes of trace pieces in the working picture, and what was measured on them."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    rows: int
-    coverage: float
 
 
 def find_page(raster: NDArray[np.uint8]) -> Page:
@@ -104,7 +75,7 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     darkest = float(np.percentile(darkness, 99.7))
     if darkest < 25.0:
         raise NotReadable("blank picture: nothing darker than its surroundings")
-    traces = _best_traces(darkness, darkest)
+    traces = find_traces(darkness, darkest)
     box = _grown(traces, small.shape, margin=0.022)
     left, top, right, bottom = (round(edge / scale) for edge in box)
     right, bottom = min(right, columns), min(bottom, rows)
@@ -186,72 +157,7 @@ def _unevenness(paper: NDArray[np.uint8]) -> float:
     return float(np.percentile(cv2.absdiff(paper, cv2.blur(paper, (side, side))), 90))
 
 
-def _best_traces(darkness: NDArray[np.uint8], darkest: float) -> _Traces:
-    """Try from generous to strict: a grey grid joins everything until it falls below the limit."""
-    refusals: list[NotReadable] = []
-    found: list[_Traces] = []
-    for share in _DARKEST_SHARES:
-        try:
-            found.append(_traces((darkness > share * darkest).astype(np.uint8)))
-        except NotReadable as refusal:
-            refusals.append(refusal)
-    if not found:
-        raise max(refusals, key=lambda refusal: len(refusal.reason))
-    return max(
-        found, key=lambda traces: (traces.coverage > 0.6, traces.rows >= _MIN_ROWS, traces.coverage)
-    )
-
-
-def _traces(ink: NDArray[np.uint8]) -> _Traces:
-    rows, columns = ink.shape
-    joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    if len(stats) > 60_000:
-        raise NotReadable("not an ECG page: specks all over")
-    boxes = stats[1:]
-    widths, heights = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
-    areas = boxes[:, cv2.CC_STAT_AREA]
-    fill = areas / np.maximum(1, widths)
-    is_trace = (
-        (widths > 0.11 * columns)
-        & (heights > 3)
-        & (heights < 0.75 * rows)
-        & (fill < 0.06 * rows + 6)
-    )
-    wide = boxes[is_trace]
-    if len(wide) == 0:
-        raise NotReadable("not an ECG page: no trace runs across the picture")
-    pieces = np.isin(labels, np.flatnonzero(is_trace) + 1) & (ink > 0)
-    strokes = cv2.distanceTransform(ink, cv2.DIST_L2, 3)[pieces]
-    if np.percentile(strokes, 95) > _MAX_STROKE_SHARE * columns:
-        raise NotReadable("not an ECG page: broad shapes, no thin traces")
-    left = int(wide[:, cv2.CC_STAT_LEFT].min())
-    right = int((wide[:, cv2.CC_STAT_LEFT] + wide[:, cv2.CC_STAT_WIDTH]).max())
-    top = int(wide[:, cv2.CC_STAT_TOP].min())
-    bottom = int((wide[:, cv2.CC_STAT_TOP] + wide[:, cv2.CC_STAT_HEIGHT]).max())
-    crossings = np.zeros(columns, dtype=int)
-    for box in wide:
-        start = int(box[cv2.CC_STAT_LEFT])
-        # Two rows that touch are one piece; its height says how many it is.
-        crossings[start : start + int(box[cv2.CC_STAT_WIDTH])] += 1
-    inside = crossings[left:right]
-    coverage = float((inside > 0).sum()) / columns
-    count = int(np.percentile(inside, 75))
-    if count > 3 * _MAX_ROWS:
-        raise NotReadable(f"not an ECG page: {count} lines above each other")
-    if coverage < _MIN_COVERAGE:
-        raise NotReadable(
-            f"not an ECG page: traces cover {100 * coverage:.0f} % of the width, "
-            f"expected {100 * _MIN_COVERAGE:.0f} % or more"
-        )
-    if count < _MIN_ROWS:
-        raise NotReadable(
-            f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
-        )
-    return _Traces(left, top, right, bottom, count, coverage)
-
-
-def _grown(traces: _Traces, shape: tuple[int, ...], *, margin: float) -> tuple[int, int, int, int]:
+def _grown(traces: Traces, shape: tuple[int, ...], *, margin: float) -> tuple[int, int, int, int]:
     by = round(margin * shape[1])
     return (
         max(0, traces.left - by),

@@ -22,7 +22,7 @@ def ct_slice() -> np.ndarray:
     y, x = np.mgrid[-1:1:512j, -1:1:512j]
     body = (y**2 + (1.3 * x) ** 2 < 0.8) * 0.5 + (y**2 + (x - 0.3) ** 2 < 0.05) * 0.4
     noise = np.random.default_rng(1).normal(0, 0.02, body.shape)
-    return (255 * np.clip(body + noise, 0, 1)).astype(np.uint8)
+    return np.asarray((255 * np.clip(body + noise, 0, 1)).astype(np.uint8))
 
 
 def letter() -> np.ndarray:
@@ -33,6 +33,22 @@ def letter() -> np.ndarray:
     return page
 
 
+def dense_lettering(seed: int) -> np.ndarray:
+    """Return a page whose lines of print nearly touch, with words of all lengths."""
+    rng = np.random.default_rng(seed)
+    page = np.full((1400, 1000), 255, np.uint8)
+    for y in range(60, 1350, int(rng.integers(18, 40))):
+        lengths = rng.integers(2, 9, 12)
+        words = ("".join(chr(97 + c) for c in rng.integers(0, 26, n)) for n in lengths)
+        text = " ".join(words)
+        cv2.putText(page, text, (50, y), cv2.FONT_HERSHEY_SIMPLEX, float(rng.uniform(0.4, 0.8)), 0)
+    return page
+
+
+def flat_traces(style: str) -> np.ndarray:
+    return draw_page(np.zeros((12, 2500)), 250.0, "3x4+1", style, 1)
+
+
 def table() -> np.ndarray:
     page = np.full((1000, 1400), 255, np.uint8)
     page[::50], page[:, ::140] = 0, 0
@@ -41,7 +57,7 @@ def table() -> np.ndarray:
 
 def photograph(seed: int) -> np.ndarray:
     small = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
-    return cv2.resize(small, (1600, 1200), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(small, (1600, 1200), interpolation=cv2.INTER_CUBIC))
 
 
 def single_lead() -> np.ndarray:
@@ -59,6 +75,11 @@ REFUSED = {
     "gradient": np.tile(np.linspace(0, 255, 1400).astype(np.uint8), (1000, 1)),
     "CT slice": ct_slice(),
     "letter": letter(),
+    "dense lettering": dense_lettering(1),
+    "more dense lettering": dense_lettering(2),
+    "light lettering on dark": 255 - dense_lettering(3),
+    "flat traces": flat_traces("pink"),
+    "flat traces on a dark screen": flat_traces("dark"),
     "table": table(),
     "photograph": photograph(1),
     "another photograph": photograph(2),
@@ -84,6 +105,7 @@ def test_reasons_tell_apart() -> None:
     assert "blank" in reason("blank")
     assert "too small: 90 x 50" in reason("small")
     assert "12-lead" in reason("single lead")
+    assert "no heartbeat" in reason("flat traces")
 
 
 @pytest.mark.parametrize("style", STYLES)
