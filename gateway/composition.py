@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import structlog
@@ -51,9 +50,7 @@ def _compose_leased(instance: Instance) -> None:
                 for kind, ds, spooled in kept
             )
             leases.advance(instance, Event.COMPOSE, actor=who)
-            transaction.on_commit(
-                functools.partial(doorbell.ring, instance.pk, State.REPORTED), robust=True
-            )
+            transaction.on_commit(lambda: doorbell.ring(instance.pk, State.REPORTED), robust=True)
     except LeaseLost as lost:
         for name in names:
             spool.remove(name)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import structlog
-from kombu.exceptions import OperationalError
 
+from gateway.celery import app as celery_app
 from gateway.states import State
 
 log = structlog.get_logger(__name__)
+
+# By name: whoever rings, the Desk for one, must not load what the workers need for the work.
+TASKS: Final = {
+    State.RECEIVED: "gateway.tasks.analyse",
+    State.ANALYSED: "gateway.tasks.analyse",
+    State.REPORTED: "gateway.tasks.deliver",
+}
+"""The task that takes the next step from each waiting state."""
 
 SILENCE_S = 5.0
 """After a failed ring the bell rests so long, so that a broker that swallows connections costs a
@@ -27,15 +36,13 @@ def ring(instance_id: int, state: State) -> bool:
         Whether the message was handed to the broker.
     """
     global _silent_until
-    from gateway import tasks
-
-    task = tasks.FOR_STATE.get(state)
+    task = TASKS.get(state)
     if task is None or time.monotonic() < _silent_until:
         return False
     try:
-        task.apply_async((instance_id,), retry=False, ignore_result=True)
-    except (OperationalError, OSError) as error:
+        celery_app.send_task(task, (instance_id,), retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 (whatever a broker or its client answers)
         _silent_until = time.monotonic() + SILENCE_S
-        log.warning("broker away; the sweeper will ring", instance=instance_id, error=str(error))
+        log.warning("broker away; the sweeper will ring", instance=instance_id, error=repr(error))
         return False
     return True

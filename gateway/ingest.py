@@ -7,7 +7,6 @@ copy. A broker that is down is nobody's concern here.
 
 from __future__ import annotations
 
-import functools
 import os
 
 import structlog
@@ -108,7 +107,7 @@ def _keep(received: ReceivedInstance) -> Status:
             append_transition(instance, None, state, event="receive", actor=ACTOR, detail=reason)
             if state is State.RECEIVED:
                 transaction.on_commit(
-                    functools.partial(doorbell.ring, instance.pk, state), robust=True
+                    lambda: doorbell.ring(instance.pk, State.RECEIVED), robust=True
                 )
             committing = True
     except BaseException:
@@ -150,7 +149,7 @@ def record(association: AssociationRecord) -> None:
     An association that has just begun is not written: its row comes with its first object, in the
     transaction that has to be flushed anyway, or at its end.
     """
-    if association.outcome == Association.Outcome.ACCEPTED:
+    if association.outcome == "accepted":
         return
     try:
         close_old_connections()

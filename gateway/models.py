@@ -198,6 +198,7 @@ class Instance(models.Model):
     quality = models.JSONField(default=dict, blank=True)
 
     class Meta:
+        verbose_name = "ECG"
         ordering = ("-received_at", "-pk")
         constraints = (
             models.UniqueConstraint(
@@ -214,6 +215,8 @@ class Instance(models.Model):
             # a bound parameter meets its condition, and would scan the table.
             models.Index(fields=("state", "not_before"), name="instance_waiting"),
             models.Index(fields=("lease_token",), name="instance_leased"),
+            # What the Desk counts and lists: one state, newest first.
+            models.Index(fields=("state", "-received_at"), name="instance_listed"),
         )
 
     def __str__(self) -> str:
@@ -323,7 +326,7 @@ class Transition(models.Model):
         return f"{self.from_state or 'nothing'} -> {self.to_state}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk is not None:
+        if not self._state.adding:
             raise TypeError("a Transition is appended once and never changed")
         super().save(*args, **kwargs)
 

@@ -100,6 +100,9 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SEND_TASK_EVENTS = False
+# A task works for a minute and rings for itself; one that is still at it after this hangs in a
+# decoder or a network. Its process is ended, the lease runs out, and the row is tried alone.
+CELERY_TASK_TIME_LIMIT = 600
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -111,7 +114,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_step": 0.0,
     "interval_max": 0.0,
     "socket_connect_timeout": 1.0,
-    "socket_timeout": 30.0,
+    "socket_timeout": 5.0,
     "visibility_timeout": 3600,
 }
 CELERY_TIMEZONE = "UTC"
@@ -134,7 +137,8 @@ def _secret_key() -> str:
 
     Lazy, because a command such as ``classify`` must run where nothing may be written.
     """
-    if given := env.str("ECG_SECRET_KEY", default=""):
+    given: str = env.str("ECG_SECRET_KEY", default="")
+    if given:
         return given
     path = ECG_DATA_DIR / "secret-key"
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from pydicom import Dataset
 from pydicom.uid import UID
@@ -94,7 +95,7 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
                 key=row.key,
                 probability=row.probability,
                 threshold=row.threshold,
-                verdict=row.verdict,
+                verdict=cast(report.Verdict, row.verdict),
                 validated=bool(validated.get(row.key, False)),
             )
             for row in instance.findings.filter(model_version=version)

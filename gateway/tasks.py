@@ -7,8 +7,6 @@ query.
 
 from __future__ import annotations
 
-from typing import Any
-
 from celery import shared_task
 
 from gateway import doorbell, leases, pipeline
@@ -39,14 +37,6 @@ def sweep_analysis() -> None:
 def sweep_delivery() -> None:
     """Ring again for reported instances that nobody holds."""
     sweep((State.REPORTED,))
-
-
-FOR_STATE: dict[State, Any] = {
-    State.RECEIVED: analyse,
-    State.ANALYSED: analyse,
-    State.REPORTED: deliver,
-}
-"""The task that takes the next step from each waiting state."""
 
 
 def sweep(states: tuple[State, ...]) -> int:

@@ -70,4 +70,4 @@ def augment(
         light += 255.0 * rng.uniform(0, by.noise) * rng.standard_normal(grey.shape, np.float32)
     if rng.random() < 0.3:
         light = np.asarray(cv2.GaussianBlur(light, (3, 3), float(rng.uniform(0.3, 0.9))))
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light, 0, 255).astype(np.uint8))

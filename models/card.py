@@ -69,6 +69,7 @@ Of these pages {100 * card.metrics["refused"]:.1f} % were refused as unreadable.
 
 Clean pages with the invented header printed: {card.metrics["header_printed"]:.3f}; with the header
 left away: {card.metrics["header_left_away"]:.3f}. The header of the drawn pages carries no finding.
+The same pages on blue paper, a style never trained on: {card.metrics["unseen_style"]:.3f}.
 
 Controls that must be near 0.5: labels shuffled {controls["labels_shuffled"]:.3f}, trace erased
 {controls["trace_erased"]:.3f}.

@@ -28,7 +28,7 @@ from models.card import write_card
 from models.corpus.layouts import TRAINING_LAYOUTS, UNSEEN_LAYOUTS
 from models.corpus.pages import Order, draw_all, refused_share
 from models.corpus.records import Record, load
-from models.corpus.styles import style_of
+from models.corpus.styles import UNSEEN_STYLE, style_of
 from models.labels import KEYS
 from models.metrics import auroc, calibration_error, figures
 from models.resnet import build
@@ -59,8 +59,9 @@ def evaluate(corpus: Path, work: Path, out: Path) -> artifacts.Artifact:
             for column, key in enumerate(KEYS)
         },
         "layouts": _by_layout(network, calibration, records),
-        "header_left_away": _variant(network, calibration, records, header=False),
-        "header_printed": _variant(network, calibration, records, header=True),
+        "header_left_away": _variant(network, calibration, records, style="pink", header=False),
+        "header_printed": _variant(network, calibration, records, style="pink", header=True),
+        "unseen_style": _variant(network, calibration, records, style=UNSEEN_STYLE, header=True),
         "controls": _controls(network, calibration, records, probability, data),
     }
     validated = {key: each[key].positives >= ENOUGH_TO_VALIDATE for key in KEYS}
@@ -168,11 +169,12 @@ def _by_layout(
 
 
 def _variant(
-    network: Any, calibration: Calibration, records: Sequence[Record], *, header: bool
+    network: Any, calibration: Calibration, records: Sequence[Record], *, style: str, header: bool
 ) -> float:
-    style = replace(style_of("pink"), header=header)
+    """Macro AUROC on clean pages of one layout and look; only what is asked for differs."""
+    look = replace(style_of(style), header=header)
     orders = [
-        Order(r.signal_uv, "3x4+1", 870_000_000 + i, style, degrade=False)
+        Order(r.signal_uv, "3x4+1", 870_000_000 + i, look, degrade=False)
         for i, r in enumerate(records)
     ]
     return _judge_orders(network, calibration, records, orders)

@@ -178,7 +178,7 @@ def logits_of(network: Any, pages: NDArray[np.uint8], *, batch: int = 64) -> NDA
 
 
 def judge(network: Any, data: Pages) -> tuple[float, float, dict[str, float]]:
-    """Validation loss, mean AUROC of findings with 3 or more positives (0 if none), AUROC of each."""
+    """Validation loss, mean AUROC of findings with 3 or more positives or 0, each AUROC."""
     logits = logits_of(network, data.pages).astype(np.float64)
     entropy = np.logaddexp(0.0, logits) - logits * data.targets
     loss = float((entropy * data.known).sum() / data.known.sum())
@@ -222,7 +222,13 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
     saved = tf.train.Checkpoint(network=network, averaged=averaged, optimizer=optimizer)
     manager = tf.train.CheckpointManager(saved, str(work / "checkpoints"), max_to_keep=2)
     progress = work / "progress.json"
-    state = {"epoch": 0, "best_auroc": 0.0, "best_loss": 1e9, "best_epoch": 0, "stale": 0}
+    state: dict[str, Any] = {
+        "epoch": 0,
+        "best_auroc": 0.0,
+        "best_loss": 1e9,
+        "best_epoch": 0,
+        "stale": 0,
+    }
     if manager.latest_checkpoint and progress.is_file():
         saved.restore(manager.latest_checkpoint).expect_partial()
         state = json.loads(progress.read_text())

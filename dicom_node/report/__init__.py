@@ -22,7 +22,13 @@ from pydicom.dataset import Dataset
 from dicom_node.report.basic_text import basic_text_tree
 from dicom_node.report.comprehensive import comprehensive_tree
 from dicom_node.report.document import BASIC_TEXT, COMPREHENSIVE, document, to_bytes
-from dicom_node.report.result import AnalysisResult, Device, FindingResult, ReportError
+from dicom_node.report.result import (
+    AnalysisResult,
+    Device,
+    FindingResult,
+    ReportError,
+    Verdict,
+)
 from dicom_node.report.source import Source
 from dicom_node.report.tree import ReportNode, render_tree, tree
 
@@ -32,6 +38,7 @@ __all__ = [
     "FindingResult",
     "ReportError",
     "ReportNode",
+    "Verdict",
     "compose",
     "render_tree",
     "to_bytes",

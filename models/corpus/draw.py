@@ -167,8 +167,8 @@ def _draw_row(
 
 def _lead(signal: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     if name.startswith("-"):
-        return -signal[LEADS.index(name[1:])]
-    return signal[LEADS.index(name)]
+        return np.asarray(-signal[LEADS.index(name[1:])])
+    return np.asarray(signal[LEADS.index(name)])
 
 
 def _draw_calibration(page: NDArray[np.uint8], origin: tuple[float, float], look: Style) -> None:

@@ -151,7 +151,7 @@ class Life(RuleBasedStateMachine):
 def test_no_interleaving_loses_a_row_or_does_a_step_twice() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Life,
         settings=hypothesis_settings(
             max_examples=40,

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.utils import timezone
 from peers import Orthanc, StoreSCP
 from pictures import page, picture
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 from pytest_django import Settings
 from scripted import ScriptedArchive
 
@@ -21,6 +22,7 @@ from dicom_node import report
 from dicom_node.scp import ReceivedInstance
 from dicom_node.status import Status
 from gateway import ingest, leases, network, pipeline, sources, spool
+from gateway.delivery import deliver
 from gateway.models import Delivery, Finding, Instance, Peer, Report
 from gateway.states import State
 from models.labels import KEYS
@@ -127,6 +129,21 @@ def test_an_analyst_that_died_between_its_two_steps_is_followed_by_one_that_comp
     assert (row.state, row.reports.count()) == (State.REPORTED, 2)
 
 
+def test_a_row_that_ends_every_process_that_works_on_it_is_given_up(settings: Settings) -> None:
+    row, good = take(picture()), take(picture())
+    settings.ECG_ATTEMPTS = 3
+    for _ in range(3):
+        # Claimed, and never heard of again.
+        assert leases.claim(State.RECEIVED, ids=[row.pk])
+        Instance.objects.filter(pk=row.pk).update(lease_expires_at=timezone.now())
+    pipeline.analyse_waiting()
+    row.refresh_from_db()
+    good.refresh_from_db()
+    assert (row.state, row.failed_in) == (State.FAILED, State.RECEIVED)
+    assert "3 attempts ended without an answer" in row.reason
+    assert good.state == State.REPORTED
+
+
 def blank() -> Dataset:
     return picture(np.full((1200, 1600, 3), 255, np.uint8))
 
@@ -165,7 +182,7 @@ def without_study() -> Dataset:
 
 def invalid_uid() -> Dataset:
     ds = picture()
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1..2."
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("1..2.")
     return ds
 
 
@@ -226,7 +243,7 @@ def test_an_object_without_patient_and_order_is_reported_all_the_same() -> None:
 def test_of_a_multi_frame_object_the_first_usable_page_is_read() -> None:
     grey = page()[..., 0]
     ds = picture(grey)
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7.2"
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.2")
     ds.NumberOfFrames = 3
     empty = np.full_like(grey, 255)
     ds.PixelData = np.stack([empty, grey, grey]).tobytes()
@@ -265,7 +282,7 @@ def test_without_a_destination_reports_wait_and_spend_no_attempt(orthanc: Orthan
     row = take(picture())
     pipeline.analyse_waiting()
     (held,) = leases.claim(State.REPORTED)
-    pipeline.deliver([held])
+    deliver([held])
     row.refresh_from_db()
     assert (row.state, row.attempts) == (State.REPORTED, 0)
     assert "peer add" in row.last_error
@@ -297,7 +314,7 @@ def test_what_an_archive_answers_decides_what_happens_next(
         destination(*archive.entity_args)
         row = take(picture())
         pipeline.analyse_waiting()
-        pipeline.deliver(leases.claim(State.REPORTED))
+        deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert row.state == state
     assert {d.outcome for d in Delivery.objects.all()} == {outcome}
@@ -311,12 +328,12 @@ def test_an_archive_that_is_away_is_tried_again_until_it_is_there() -> None:
     destination(title, host, port)
     row = take(picture())
     pipeline.analyse_waiting()
-    pipeline.deliver(leases.claim(State.REPORTED))
+    deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.attempts) == (State.REPORTED, 1)
     assert title in row.last_error
     with ScriptedArchive(0x0000, port=port) as archive:
-        pipeline.deliver(leases.claim(State.REPORTED))
+        deliver(leases.claim(State.REPORTED))
         stored = list(archive.stored)
     row.refresh_from_db()
     assert row.state == State.DELIVERED
@@ -332,13 +349,13 @@ def test_what_one_archive_has_is_not_sent_again_when_another_is_away() -> None:
         row = take(picture())
         pipeline.analyse_waiting()
         for _ in range(3):
-            pipeline.deliver(leases.claim(State.REPORTED))
+            deliver(leases.claim(State.REPORTED))
         assert len(archive.stored) == 2
         row.refresh_from_db()
         assert row.state == State.REPORTED
         late.is_destination = False
         late.save()
-        pipeline.deliver(leases.claim(State.REPORTED))
+        deliver(leases.claim(State.REPORTED))
         row.refresh_from_db()
         assert row.state == State.DELIVERED
         assert len(archive.stored) == 2
@@ -351,7 +368,7 @@ def test_an_archive_that_takes_no_reports_fails_the_row_with_the_reason_and_it_c
         peer = destination(*archive.entity_args)
         row = take(picture())
         pipeline.analyse_waiting()
-        pipeline.deliver(leases.claim(State.REPORTED))
+        deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.failed_in) == (State.FAILED, State.REPORTED)
     assert peer.title in row.reason
@@ -371,7 +388,7 @@ def test_a_report_that_changed_on_disk_is_never_sent() -> None:
         pipeline.analyse_waiting()
         kept = row.reports.order_by("kind")[0]
         spool.locate(kept.spool_name).write_bytes(b"forged")
-        pipeline.deliver(leases.claim(State.REPORTED))
+        deliver(leases.claim(State.REPORTED))
         assert archive.stored == []
     row.refresh_from_db()
     assert row.state == State.REPORTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Any
 
@@ -28,6 +29,8 @@ def prepare() -> None:
             )
     settings.ECG_DATA_DIR.mkdir(parents=True, exist_ok=True)
     call_command("migrate", interactive=False, verbosity=0)
+    with contextlib.suppress(OSError):  # a read-only installation collected them when it was made
+        call_command("collectstatic", interactive=False, verbosity=0)
 
 
 class Command(BaseCommand):
