@@ -7,6 +7,8 @@ give the same bytes and UIDs: a report composed again after a crash is the same 
 ==================  ===============================================================
 ``result``          AnalysisResult, FindingResult, Device, ReportError
 ``source``          the picture: what may be referred to, what is copied from it
+``attributes``      the attributes that are copied, and which values are legal
+``uids``            UIDs as functions of source and result
 ``wording``         the sentences both documents share
 ``content``         content items
 ``observer``        the device that observed
@@ -31,6 +33,7 @@ from dicom_node.report.result import (
 )
 from dicom_node.report.source import Source
 from dicom_node.report.tree import ReportNode, render_tree, tree
+from dicom_node.report.uids import UUID_ROOT, DerivedUids
 
 __all__ = [
     "AnalysisResult",
@@ -46,7 +49,9 @@ __all__ = [
 ]
 
 
-def compose(source: Dataset, result: AnalysisResult) -> tuple[Dataset, Dataset]:
+def compose(
+    source: Dataset, result: AnalysisResult, *, uid_root: str = UUID_ROOT
+) -> tuple[Dataset, Dataset]:
     """Compose the reports of one analysed picture.
 
     Parameters
@@ -54,6 +59,8 @@ def compose(source: Dataset, result: AnalysisResult) -> tuple[Dataset, Dataset]:
     source : Dataset
         The picture's header, in any character set.
     result : AnalysisResult
+    uid_root : str, optional
+        An organisation's own UID root of at most 39 characters; 2.25 by default.
 
     Returns
     -------
@@ -63,10 +70,13 @@ def compose(source: Dataset, result: AnalysisResult) -> tuple[Dataset, Dataset]:
     Raises
     ------
     ReportError
-        The source lacks what no report can be without.
+        The source lacks what no report can be without. Trying again cannot help.
     """
     checked = Source.of(source)
+    uids = DerivedUids.of(checked, result, uid_root)
+    for_people = basic_text_tree(checked, result)
+    for_machines = comprehensive_tree(checked, result, uids)
     return (
-        document(BASIC_TEXT, checked, result, basic_text_tree(checked, result)),
-        document(COMPREHENSIVE, checked, result, comprehensive_tree(checked, result)),
+        document(BASIC_TEXT, checked, result, tree=for_people, uids=uids),
+        document(COMPREHENSIVE, checked, result, tree=for_machines, uids=uids),
     )

@@ -15,9 +15,10 @@ from dicom_node.report.content import code, container, image, num, outline, text
 from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult, FindingResult
 from dicom_node.report.source import Source
+from dicom_node.report.uids import DerivedUids
 
 
-def comprehensive_tree(source: Source, result: AnalysisResult) -> Dataset:
+def comprehensive_tree(source: Source, result: AnalysisResult, uids: DerivedUids) -> Dataset:
     """Return the root content item."""
     groups = result.present or result.ordered[:1]
     return container(
@@ -33,7 +34,7 @@ def comprehensive_tree(source: Source, result: AnalysisResult) -> Dataset:
                 codes.IMAGING_MEASUREMENTS,
                 [
                     *_algorithm(result),
-                    *(_group(source, result, finding) for finding in groups),
+                    *(_group(source, result, uids, finding) for finding in groups),
                 ],
             ),
             container("CONTAINS", codes.QUALITATIVE_EVALUATIONS, _evaluations(result)),
@@ -71,7 +72,9 @@ def _algorithm(result: AnalysisResult) -> list[Dataset]:
     ]
 
 
-def _group(source: Source, result: AnalysisResult, finding: FindingResult) -> Dataset:
+def _group(
+    source: Source, result: AnalysisResult, uids: DerivedUids, finding: FindingResult
+) -> Dataset:
     """TID 1501 for a positive; for the likeliest finding, without naming it one, if there is none.
 
     A report of this title with a group that has no region shows an empty pane in a widely used
@@ -79,12 +82,8 @@ def _group(source: Source, result: AnalysisResult, finding: FindingResult) -> Da
     """
     named = codes.FINDING_CODES[finding.key]
     items = [
-        text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, wording.meaning(finding)),
-        uidref(
-            "HAS OBS CONTEXT",
-            codes.TRACKING_UID,
-            result.derive_uid(source.uid, "tracking", finding.key),
-        ),
+        text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, wording.tracking_identifier(finding)),
+        uidref("HAS OBS CONTEXT", codes.TRACKING_UID, uids.derive("tracking", finding.key)),
     ]
     if finding.verdict == "present":
         items.append(code("CONTAINS", codes.FINDING, named))
@@ -103,16 +102,25 @@ def _group(source: Source, result: AnalysisResult, finding: FindingResult) -> Da
 
 
 def _region(source: Source, result: AnalysisResult) -> Sequence[tuple[float, float]]:
-    """The tracing, or the whole picture, within the stored picture's edges."""
+    """The tracing within the stored picture's edges; without one, the whole picture."""
     columns, rows = float(source.columns), float(source.rows)
-    corners = result.region or ((0.0, 0.0), (columns, 0.0), (columns, rows), (0.0, rows))
-    return [(min(max(x, 0.0), columns), min(max(y, 0.0), rows)) for x, y in corners]
+    whole = [(0.0, 0.0), (columns, 0.0), (columns, rows), (0.0, rows)]
+    if result.region is None:
+        return whole
+    inside = [(min(max(x, 0.0), columns), min(max(y, 0.0), rows)) for x, y in result.region]
+    # A region beside the picture shrinks to a line or a point, which marks nothing.
+    return inside if _area_px(inside) > 0.0 else whole
+
+
+def _area_px(corners: Sequence[tuple[float, float]]) -> float:
+    """The area of a polygon, by the shoelace formula."""
+    pairs = zip(corners, [*corners[1:], corners[0]], strict=True)
+    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)) / 2.0
 
 
 def _evaluations(result: AnalysisResult) -> list[Dataset]:
     """All ten findings, and in texts what some viewers do not print of numbers."""
-    lines = [wording.impression(result), *map(wording.finding_line, result.ordered)]
-    items = [text("CONTAINS", codes.SUMMARY, wording.NEW_LINE.join(lines))]
+    items = [text("CONTAINS", codes.SUMMARY, wording.summary(result))]
     for finding in result.ordered:
         probability = num("HAS PROPERTIES", codes.PROBABILITY, finding.percent, codes.PERCENT)
         name = codes.FINDING_CODES[finding.key]

@@ -15,6 +15,7 @@ from dicom_node import codes
 from dicom_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.report.result import AnalysisResult, Device
 from dicom_node.report.source import Source
+from dicom_node.report.uids import DerivedUids
 
 SERIES_DESCRIPTION: Final = "AI ECG result - UNVERIFIED"
 _OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)")
@@ -33,7 +34,9 @@ BASIC_TEXT: Final = Kind("basic_text", "1.2.840.10008.5.1.4.1.1.88.11", 9001)
 COMPREHENSIVE: Final = Kind("comprehensive", "1.2.840.10008.5.1.4.1.1.88.33", 9002)
 
 
-def document(kind: Kind, source: Source, result: AnalysisResult, tree: Dataset) -> Dataset:
+def document(
+    kind: Kind, source: Source, result: AnalysisResult, *, tree: Dataset, uids: DerivedUids
+) -> Dataset:
     """Return a whole SR document: `tree` with its modules and File Meta Information."""
     moment = _moment(source, result)
     ds = Dataset()
@@ -42,12 +45,12 @@ def document(kind: Kind, source: Source, result: AnalysisResult, tree: Dataset) 
     ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = moment.strftime("%H%M%S")
     ds.TimezoneOffsetFromUTC = moment.strftime("%z")[:5]
     ds.SOPClassUID = UID(kind.sop_class_uid)
-    ds.SOPInstanceUID = UID(result.derive_uid(source.uid, kind.name, "instance"))
+    ds.SOPInstanceUID = uids.derive(kind.name, "instance")
     source.copy_identity(ds)
 
     # SR Document Series (PS3.3 C.17.1), General Equipment (C.7.5.1)
     ds.Modality = "SR"
-    ds.SeriesInstanceUID = UID(result.derive_uid(source.uid, kind.name, "series"))
+    ds.SeriesInstanceUID = uids.derive(kind.name, "series")
     ds.SeriesNumber = kind.series_number
     ds.SeriesDescription = SERIES_DESCRIPTION
     ds.ReferencedPerformedProcedureStepSequence = ItemSequence([])

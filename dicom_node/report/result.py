@@ -1,15 +1,19 @@
 """What a report is made of: one result, from which every document says the same."""
 
-import hashlib
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+
+from pydicom.uid import UID
 
 from dicom_node.codes import FINDING_CODES
 from dicom_node.errors import DicomError
 
 Verdict = Literal["present", "absent", "undetermined"]
 _ORDER: Final = {"present": 0, "undetermined": 1, "absent": 2}
+# Beyond six decimals of a percent, two single-precision numbers are one.
+_MAX_DECIMALS: Final = 6
 
 
 class ReportError(DicomError):
@@ -33,6 +37,10 @@ class Device:
     serial: str
     software_version: str
 
+    def __post_init__(self) -> None:
+        if not UID(self.uid).is_valid:
+            raise ReportError(f"expected the UID of a device, received {self.uid!r}")
+
 
 @dataclass(frozen=True)
 class FindingResult:
@@ -46,14 +54,15 @@ class FindingResult:
         0..1.
     verdict : {"present", "absent", "undetermined"}
     validated : bool
-        False where too few real ECGs stood behind the network's figures for this finding.
+        True only where enough real ECGs stood behind the network's figures for this finding. Said
+        by nobody, it is False: a report may warn too often, never too seldom.
     """
 
     key: str
     probability: float
     threshold: float
     verdict: Verdict
-    validated: bool = True
+    validated: bool = False
 
     def __post_init__(self) -> None:
         if self.key not in FINDING_CODES:
@@ -65,8 +74,31 @@ class FindingResult:
 
     @property
     def percent(self) -> str:
-        """The probability as every document prints it."""
-        return f"{100.0 * self.probability:.1f}"
+        """The probability as every document prints it, in percent."""
+        return self._printed[0]
+
+    @property
+    def threshold_percent(self) -> str:
+        """The threshold as every document prints it, in percent."""
+        return self._printed[1]
+
+    @property
+    def _printed(self) -> tuple[str, str]:
+        """Probability and threshold, with the decimals that tell on which side it lies.
+
+        49.96 % against 50 % would read "50.0 %, threshold 50.0 %: absent" with one decimal.
+        """
+        values = (100.0 * self.probability, 100.0 * self.threshold)
+        side = _side(*values)
+        for decimals in range(1, _MAX_DECIMALS):
+            printed = (f"{values[0]:.{decimals}f}", f"{values[1]:.{decimals}f}")
+            if _side(float(printed[0]), float(printed[1])) == side:
+                return printed
+        return f"{values[0]:.{_MAX_DECIMALS}f}", f"{values[1]:.{_MAX_DECIMALS}f}"
+
+
+def _side(value: float, threshold: float) -> int:
+    return (value > threshold) - (value < threshold)
 
 
 @dataclass(frozen=True)
@@ -106,6 +138,16 @@ class AnalysisResult:
         keys = [finding.key for finding in self.findings]
         if sorted(keys) != sorted(FINDING_CODES):
             raise ReportError(f"expected each of the ten findings once, received {keys}")
+        if self.frame_number is not None and self.frame_number < 1:
+            raise ReportError(f"expected a frame from 1, received {self.frame_number}")
+        if self.region is not None and not _is_quadrilateral(self.region):
+            raise ReportError("expected a region of four finite (column, row) corners")
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether the ECG is said to be both normal and not."""
+        keys = {finding.key for finding in self.present}
+        return "normal" in keys and len(keys) > 1
 
     @property
     def ordered(self) -> tuple[FindingResult, ...]:
@@ -119,14 +161,8 @@ class AnalysisResult:
         """The findings that are present."""
         return tuple(finding for finding in self.ordered if finding.verdict == "present")
 
-    def derive_uid(self, source_uid: str, *purpose: str) -> str:
-        """Return a UID that is a function of the source, this result and a purpose.
 
-        A 2.25 UID (PS3.5 section B.2) of the first 128 bits of a SHA-256 over the parts, each
-        with a separator that no part holds.
-        """
-        parts = [source_uid, self.model_sha256, self.device.uid, self.analysed_at.isoformat()]
-        parts += [f"{f.key}={f.probability!r}/{f.threshold!r}/{f.verdict}" for f in self.ordered]
-        parts += [repr(self.frame_number), repr(self.region), *purpose]
-        digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
-        return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+def _is_quadrilateral(region: tuple[tuple[float, float], ...]) -> bool:
+    return len(region) == 4 and all(
+        len(corner) == 2 and all(map(math.isfinite, corner)) for corner in region
+    )

@@ -2,64 +2,31 @@
 
 Rules
 -----
-* Without valid Study, Series and SOP Instance UIDs and a SOP Class UID nothing can be referred to:
-  ReportError.
-* Names, identifiers and other text of patient and order are copied as they are, in Unicode; an
-  identifier is never cut or mended, since another string is another patient.
-* Dates, times and coded strings that are not legal are left empty, as if they had been absent.
+* Without valid Study, Series and SOP Instance UIDs and a SOP Class UID nothing can be referred to,
+  and without Rows and Columns no region means anything: ReportError.
+* Names, identifiers and other text of patient, study and order are copied as they are, in Unicode,
+  over-long ones too; an identifier is never cut or mended, since another string is another patient.
+* Dates, times, numbers and coded strings that are not legal are left empty, as if absent. So are
+  the items of a sequence that lack what makes them one (a code without meaning).
 * What the source lacks stays absent, or empty where the attribute is of type 2.
 """
 
 import copy
-import re
-from collections.abc import Mapping
+import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import UID
 
 from dicom_node.charset import decode_dataset
+from dicom_node.report import attributes
 from dicom_node.report.result import ReportError
 
-#: Type 2 in a report: present even when the source lacks it (PS3.3 C.7.1.1, C.7.2.1).
-_ALWAYS: Final = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-)
-#: Copied where the source has them.
-_WHERE_PRESENT: Final = (
-    "IssuerOfPatientID",
-    "OtherPatientIDs",
-    "PatientBirthTime",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "StudyDescription",
-    "IssuerOfAccessionNumberSequence",
-)
-_LEGAL: Final[Mapping[str, re.Pattern[str]]] = {
-    "DA": re.compile(r"(1[89]|2\d)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"),
-    "TM": re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
-    "CS": re.compile(r"[A-Z0-9 _]{1,16}"),
-    "AS": re.compile(r"\d{3}[DWMY]"),
-    "DS": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"),
-}
-_ORDER: Final = (
-    "RequestedProcedureID",
-    "RequestedProcedureDescription",
-    "PlacerOrderNumberImagingServiceRequest",
-    "FillerOrderNumberImagingServiceRequest",
-)
+_REFERABLE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 @dataclass(frozen=True)
@@ -67,45 +34,52 @@ class Source:
     """The header of a picture, decoded and checked."""
 
     header: Dataset
+    rows: int
+    columns: int
+    frames: int
 
     @classmethod
     def of(cls, ds: Dataset) -> "Source":
-        """Decode and check a data set.
+        """Decode and check a data set, which stays as it is.
 
         Raises
         ------
         ReportError
-            A UID without which nothing can be referred to is missing or illegal.
+            Something that no report can be without is missing or illegal.
         """
         header = decode_dataset(ds)
-        for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        for keyword in _REFERABLE:
             value = header.get(keyword)
             if not value or not UID(str(value)).is_valid:
                 raise ReportError(f"the source has no legal {keyword}, so nothing can refer to it")
-        return cls(header)
+        rows, columns = _count(header, "Rows"), _count(header, "Columns")
+        if rows < 1 or columns < 1:
+            raise ReportError("the source has no Rows and Columns, so no region can be told")
+        return cls(header, rows, columns, max(1, _count(header, "NumberOfFrames")))
 
     @property
     def uid(self) -> str:
         """The SOP Instance UID."""
         return str(self.header.SOPInstanceUID)
 
-    @property
-    def rows(self) -> int:
-        """Rows of the stored picture."""
-        return int(self.header.Rows)
-
-    @property
-    def columns(self) -> int:
-        """Columns of the stored picture."""
-        return int(self.header.Columns)
-
     def reference(self, frame_number: int | None = None) -> Dataset:
-        """Return an item of a Referenced SOP Sequence."""
+        """Return an item of a Referenced SOP Sequence; the frame only where there are several.
+
+        Raises
+        ------
+        ReportError
+            The source has no such frame.
+        """
         item = Dataset()
         item.ReferencedSOPClassUID = UID(str(self.header.SOPClassUID))
         item.ReferencedSOPInstanceUID = UID(self.uid)
         if frame_number is not None:
-            item.ReferencedFrameNumber = frame_number
+            if not 1 <= frame_number <= self.frames:
+                raise ReportError(
+                    f"expected a frame of 1 to {self.frames}, received {frame_number}"
+                )
+            if self.frames > 1:
+                item.ReferencedFrameNumber = frame_number
         return item
 
     def evidence(self) -> Dataset:
@@ -119,52 +93,68 @@ class Source:
         return study
 
     def copy_identity(self, report: Dataset) -> None:
-        """Copy patient, study and order to a report (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
+        """Copy patient, study and order to a report (PS3.3 C.7.1, C.7.2, C.17.2)."""
         report.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
-        for keyword in _ALWAYS:
-            _copy(self.header, report, keyword)
-            if keyword not in report:
-                setattr(report, keyword, "")
-        for keyword in _WHERE_PRESENT:
-            _copy(self.header, report, keyword)
-        if order := self._order():
-            report.ReferencedRequestSequence = ItemSequence([order])
+        for keyword in attributes.ALWAYS:
+            _copy_or_empty(report, keyword, self.header)
+        for keyword in attributes.WHERE_PRESENT:
+            _copy(report, keyword, self.header)
+        if orders := self._orders():
+            report.ReferencedRequestSequence = ItemSequence(orders)
 
-    def _order(self) -> Dataset | None:
-        """The request the picture was made for, so that the report joins it (PS3.3 C.17.2)."""
-        requests = self.header.get("RequestAttributesSequence") or []
-        request = requests[0] if requests else self.header
-        given = {keyword: _legal(request, keyword) for keyword in _ORDER}
-        if not any(given.values()) and not _legal(self.header, "AccessionNumber"):
-            return None
+    def identity_digest(self) -> str:
+        """Return a digest of all that `copy_identity` copies."""
+        identity = Dataset()
+        self.copy_identity(identity)
+        written = DicomBytesIO()
+        written.is_implicit_VR, written.is_little_endian = False, True
+        write_dataset(written, identity, "utf_8")
+        return hashlib.sha256(written.getvalue()).hexdigest()
+
+    def _orders(self) -> list[Dataset]:
+        """The requests the picture was made for, so that the report joins them (PS3.3 C.17.2).
+
+        What a request does not say itself is taken from the header where there is but one request:
+        of several, nobody could tell whose it is.
+        """
+        requests = [*(self.header.get("RequestAttributesSequence") or [])] or [self.header]
+        places = [(r,) if len(requests) > 1 else (r, self.header) for r in requests]
+        return [order for place in places if (order := self._order(place)) is not None]
+
+    def _order(self, places: tuple[Dataset, ...]) -> Dataset | None:
         item = Dataset()
+        for keyword in attributes.ORDER:
+            _copy(item, keyword, *places)
+        if not any(keyword in item for keyword in attributes.ORDER_IDENTIFIERS):
+            return None
         item.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
-        item.ReferencedStudySequence = ItemSequence([])
-        _copy(self.header, item, "AccessionNumber")
-        if "AccessionNumber" not in item:
-            item.AccessionNumber = ""
-        _copy(self.header, item, "IssuerOfAccessionNumberSequence")
-        for keyword in _ORDER:
-            _copy(request, item, keyword)
-            if keyword not in item:
-                setattr(item, keyword, "")
-        codes = request.get("RequestedProcedureCodeSequence") or []
-        item.RequestedProcedureCodeSequence = ItemSequence(copy.deepcopy(list(codes)))
+        for keyword in attributes.ORDER_ALWAYS:
+            _copy_or_empty(item, keyword, *places)
         return item
 
 
-def _legal(ds: Dataset, keyword: str) -> Any:
-    """Return a value that may be copied, or None."""
-    value = ds.get(keyword)
-    if value is None or value == "" or value == []:
-        return None
-    pattern = _LEGAL.get(dictionary_VR(keyword))
-    if pattern is not None and not pattern.fullmatch(str(value).strip()):
-        return None
-    return value
+def _count(ds: Dataset, keyword: str) -> int:
+    try:
+        return int(ds.get(keyword) or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
-def _copy(ds: Dataset, target: Dataset, keyword: str) -> None:
-    if _legal(ds, keyword) is not None:
+def _copy(target: Dataset, keyword: str, *places: Dataset) -> bool:
+    """Copy the first legal value found; tell whether there was one."""
+    for ds in places:
+        value: Any = attributes.legal_value(ds, keyword)
+        if value is None:
+            continue
         # The element, not its value: assigning would judge the length of an identifier anew.
-        target.add(copy.deepcopy(ds[keyword]))
+        element = copy.deepcopy(ds[keyword])
+        if element.VR == "SQ":
+            element.value = ItemSequence(value)
+        target.add(element)
+        return True
+    return False
+
+
+def _copy_or_empty(target: Dataset, keyword: str, *places: Dataset) -> None:
+    if not _copy(target, keyword, *places):
+        setattr(target, keyword, attributes.empty_value(keyword))

@@ -10,7 +10,13 @@ UNVERIFIED: Final = (
     "AI RESULT - UNVERIFIED. Decision support, not a diagnosis until a physician confirms it."
 )
 NONE_PRESENT: Final = (
-    "None of the ten findings reached its threshold. This does not mean a normal ECG."
+    "None of the ten findings was called present. This does not mean a normal ECG."
+)
+CONTRADICTION: Final = (
+    "CONTRADICTION: a normal ECG and abnormal findings are both called present. Read the tracing."
+)
+ONLY_THESE: Final = (
+    "Only these ten findings were looked for; ischaemia, infarction and all others were not."
 )
 NOT_VALIDATED: Final = "not validated: too few real ECGs behind it"
 
@@ -24,23 +30,43 @@ def finding_line(finding: FindingResult) -> str:
     """One finding with its verdict, probability and threshold."""
     line = (
         f"{meaning(finding)}: {finding.verdict.upper()} (probability {finding.percent} %, "
-        f"threshold {100.0 * finding.threshold:.1f} %)"
+        f"threshold {finding.threshold_percent} %)"
     )
     return line if finding.validated else f"{line} [{NOT_VALIDATED}]"
 
 
 def impression(result: AnalysisResult) -> str:
-    """The disclaimer, what is present, what is undetermined, and what stayed below."""
-    lines = [UNVERIFIED, *map(_short, result.present)]
+    """The disclaimer, what is present, what is undetermined, what stayed below; the limits."""
+    lines = [UNVERIFIED]
+    lines += [f"PRESENT: {_short(finding)}" for finding in result.present]
+    lines += [f"UNDETERMINED: {_short(f)}" for f in result.ordered if f.verdict == "undetermined"]
+    lines += _remarks(result)
+    if below := [f for f in result.ordered if f.verdict == "absent"]:
+        lines.append("Below threshold: " + ", ".join(map(_short, below)))
+    return NEW_LINE.join([*lines, ONLY_THESE])
+
+
+def summary(result: AnalysisResult) -> str:
+    """The same for a document that has no other text: all ten lines instead of the list."""
+    return NEW_LINE.join(
+        [UNVERIFIED, *_remarks(result), *map(finding_line, result.ordered), ONLY_THESE]
+    )
+
+
+def tracking_identifier(finding: FindingResult) -> str:
+    """What viewers print beside the region of a finding."""
+    return meaning(finding) if finding.validated else f"{meaning(finding)} [not validated]"
+
+
+def _remarks(result: AnalysisResult) -> list[str]:
+    lines = []
+    if result.contradicts_itself:
+        lines.append(CONTRADICTION)
     if not result.present:
         lines.append(NONE_PRESENT)
-    undetermined = [f for f in result.ordered if f.verdict == "undetermined"]
-    if undetermined:
-        lines.append("Undetermined: " + ", ".join(map(_short, undetermined)))
-    below = [f for f in result.ordered if f.verdict == "absent"]
-    if below:
-        lines.append("Below threshold: " + ", ".join(map(meaning, below)))
-    return NEW_LINE.join(lines)
+    if result.quality_note:
+        lines.append(f"Picture: {result.quality_note}")
+    return lines
 
 
 def _short(finding: FindingResult) -> str:
@@ -62,16 +88,18 @@ def algorithm(result: AnalysisResult) -> str:
 def thresholds(result: AnalysisResult) -> str:
     """The operating thresholds by finding, in percent."""
     ordered = sorted(result.findings, key=lambda finding: list(FINDING_CODES).index(finding.key))
-    pairs = [f"{meaning(finding)} {100.0 * finding.threshold:.1f}" for finding in ordered]
+    pairs = [f"{meaning(finding)} {finding.threshold_percent}" for finding in ordered]
     return "Thresholds in percent: " + "; ".join(pairs)
 
 
 def comment(result: AnalysisResult) -> str:
     """What a reader of the numbers has to know."""
-    lines = ["Probabilities are calibrated on other ECGs; a picture may show none of the findings."]
-    doubtful = [meaning(f) for f in result.ordered if not f.validated]
-    if doubtful:
+    lines = [
+        "Each probability is estimated by itself; the ten need not add up to 100 %.",
+        ONLY_THESE,
+    ]
+    if doubtful := [meaning(f) for f in result.ordered if not f.validated]:
         lines.append(f"Not validated: {', '.join(doubtful)}.")
     if result.quality_note:
-        lines.append(result.quality_note)
+        lines.append(f"Picture: {result.quality_note}")
     return NEW_LINE.join(lines)
