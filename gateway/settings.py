@@ -290,6 +290,6 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         name: {"level": env.str("ECG_LOG_LEVEL", default="INFO")}
-        for name in ("gateway", "dicom_node", "models", "webadmin", "celery.worker")
+        for name in ("gateway", "dicom_node", "models", "webadmin")
     },
 }

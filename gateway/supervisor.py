@@ -41,9 +41,9 @@ class Program:
 def cast() -> list[Program]:
     """Return the programs of one gateway, in the order they start."""
     python = sys.executable
-    worker = [python, "-m", "celery", "-A", "gateway", "worker", "--loglevel=WARNING"]
+    worker = [python, "-m", "celery", "-q", "-A", "gateway", "worker", "--loglevel=WARNING"]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    beat = [python, "-m", "celery", "-A", "gateway", "beat", "--loglevel=WARNING", "--pidfile="]
+    beat = [python, "-m", "celery", "-q", "-A", "gateway", "beat", "--loglevel=WARNING", "--pidfile="]
     desk = [python, "-m", "gunicorn", "gateway.wsgi", "--worker-class=gthread", "--workers=1"]
     desk += ["--threads=8", f"--bind=127.0.0.1:{settings.ECG_WEB_PORT}", "--log-level=warning"]
     desk += ["--no-control-socket", "--worker-tmp-dir=/tmp"]
@@ -123,24 +123,28 @@ class Supervisor:
         return process.pid if process and process.poll() is None else None
 
     def stop(self) -> None:
-        """End the programs, last started first, and wait for them."""
+        """End the programs and wait for them; the first one, the broker, after all others.
+
+        A worker whose broker goes first would spend its last seconds looking for it.
+        """
         self._stopping.set()
-        for program in reversed(self._programs):
-            process = self._running.get(program.name)
-            if process and process.poll() is None:
+        self._end(self._programs[1:])
+        self._end(self._programs[:1])
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _end(self, programs: Sequence[Program]) -> None:
+        processes = [p for p in (self._running.get(one.name) for one in programs) if p]
+        for process in processes:
+            if process.poll() is None:
                 process.terminate()
         deadline = time.monotonic() + STOP_S
-        for program in reversed(self._programs):
-            process = self._running.get(program.name)
-            if process is None:
-                continue
+        for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for thread in self._threads:
-            thread.join(timeout=5)
 
     def _keep(self, program: Program) -> None:
         pause_s = 0.5
