@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import RE_VALID_UID
 
 #: Type 2 in a report: present even when the source lacks it.
 ALWAYS: Final = (
@@ -111,6 +111,12 @@ _ENUMERATED: Final[Mapping[str, frozenset[str]]] = {
 _CODE_VALUES: Final = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
 
+def is_uid(value: object) -> bool:
+    """Tell whether this is one UID (PS3.5 section 9.1): at most 64 digits and dots."""
+    said = str(value)
+    return len(said) <= 64 and re.fullmatch(RE_VALID_UID, said) is not None
+
+
 def legal_value(ds: Dataset, keyword: str) -> Any:
     """Return a value that may be copied, or None.
 
@@ -152,7 +158,7 @@ def _is_whole(keyword: str, item: Dataset) -> bool:
         return bool(item.get("CodeMeaning")) and any(item.get(name) for name in _CODE_VALUES)
     if keyword == "ReferencedStudySequence":
         uids = (item.get("ReferencedSOPClassUID"), item.get("ReferencedSOPInstanceUID"))
-        return all(uid and UID(str(uid)).is_valid for uid in uids)
+        return all(map(is_uid, uids))
     return len(item) > 0
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from pydicom.uid import UID
-
 from dicom_node.codes import FINDING_CODES
 from dicom_node.errors import DicomError
+from dicom_node.report.attributes import is_uid
 
 Verdict = Literal["present", "absent", "undetermined"]
 _ORDER: Final = {"present": 0, "undetermined": 1, "absent": 2}
@@ -38,7 +37,7 @@ class Device:
     software_version: str
 
     def __post_init__(self) -> None:
-        if not UID(self.uid).is_valid:
+        if not is_uid(self.uid):
             raise ReportError(f"expected the UID of a device, received {self.uid!r}")
 
 

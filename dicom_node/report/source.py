@@ -49,8 +49,7 @@ class Source:
         """
         header = decode_dataset(ds)
         for keyword in _REFERABLE:
-            value = header.get(keyword)
-            if not value or not UID(str(value)).is_valid:
+            if not attributes.is_uid(header.get(keyword)):
                 raise ReportError(f"the source has no legal {keyword}, so nothing can refer to it")
         rows, columns = _count(header, "Rows"), _count(header, "Columns")
         if rows < 1 or columns < 1:

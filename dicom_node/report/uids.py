@@ -12,6 +12,7 @@ from typing import Final
 
 from pydicom.uid import UID
 
+from dicom_node.report.attributes import is_uid
 from dicom_node.report.result import AnalysisResult, ReportError
 from dicom_node.report.source import Source
 
@@ -46,7 +47,7 @@ class DerivedUids:
         ReportError
             The root is no UID, or too long.
         """
-        if not UID(root).is_valid or "." not in root or len(root) > _MAX_ROOT_LENGTH:
+        if not is_uid(root) or "." not in root or len(root) > _MAX_ROOT_LENGTH:
             raise ReportError(
                 f"expected a UID root of at most {_MAX_ROOT_LENGTH} characters, received {root!r}"
             )

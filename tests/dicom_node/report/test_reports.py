@@ -2,120 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judges import dciodvfy, pixelmed
+from judges import dcentvfy, dciodvfy, pixelmed
 from peers import dcmtk
-from pydicom import Dataset, dcmread
-from pydicom.uid import UID
+from pydicom import dcmread
+from report_cases import CASES, DEVICE, KEYS, result, source, walk
 
 from dicom_node import report
-from dicom_node.capture import secondary_capture
 from dicom_node.codes import FINDING_CODES, VERDICTS, Concept
-from dicom_node.report.source import Source
-from dicom_node.report.wording import NONE_PRESENT, UNVERIFIED
-
-KEYS = tuple(FINDING_CODES)
-DEVICE = report.Device(
-    uid="2.25.1234567890",
-    name="ECG Gateway",
-    manufacturer="ECG Gateway",
-    model="ECG Gateway",
-    serial="34567890",
-    software_version="0.1.0",
-)
-REGION = ((20.0, 30.0), (1100.0, 30.0), (1100.0, 800.0), (20.0, 800.0))
-WHEN = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
-
-
-def source(**values: str) -> Dataset:
-    """Return a picture with everything a hospital fills in."""
-    described = {
-        "patient_id": "P-1",
-        "patient_name": "Test^Patient",
-        "patient_birth_date": "19500102",
-        "patient_sex": "F",
-        "accession_number": "A-1",
-        "study_id": "S-1",
-        "study_description": "12-lead ECG",
-        **values,
-    }
-    return secondary_capture(np.full((900, 1200), 255, np.uint8), **described)  # type: ignore[arg-type]
-
-
-def result(
-    present: tuple[str, ...] = ("af",),
-    undetermined: tuple[str, ...] = (),
-    *,
-    frame_number: int | None = None,
-    region: tuple[tuple[float, float], ...] | None = REGION,
-) -> report.AnalysisResult:
-    """Return a result; the findings not named are absent, two classes are not validated."""
-    findings = []
-    for number, key in enumerate(KEYS):
-        verdict, probability = "absent", 0.01 + 0.03 * number
-        if key in present:
-            verdict, probability = "present", 0.91 - 0.01 * number
-        elif key in undetermined:
-            verdict, probability = "undetermined", 0.41
-        findings.append(
-            report.FindingResult(
-                key=key,
-                probability=probability,
-                threshold=0.5,
-                verdict=verdict,  # type: ignore[arg-type]
-                validated=key not in ("at", "atrial_escape"),
-            )
-        )
-    return report.AnalysisResult(
-        findings=tuple(findings),
-        model_name="resnet18",
-        model_version="1.0",
-        model_sha256="ab" * 32,
-        frame_number=frame_number,
-        region=region,
-        device=DEVICE,
-        analysed_at=WHEN,
-    )
-
-
-def multi_frame() -> Dataset:
-    ds = source()
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.2")
-    ds.NumberOfFrames = 2
-    ds.PixelData = ds.PixelData * 2
-    return ds
-
-
-def with_order() -> Dataset:
-    ds = source()
-    request = Dataset()
-    request.RequestedProcedureID = "RP-1"
-    request.RequestedProcedureDescription = "ECG at rest"
-    ds.RequestAttributesSequence = [request]
-    return ds
-
-
-LONG_UID = "1.2.826.0.1.3680043.8.498." + "1" * 38
-CASES: dict[str, tuple[Dataset, report.AnalysisResult]] = {
-    "one present": (source(), result()),
-    "several present": (source(), result(("af", "crbbb", "pvc", "at"))),
-    "none present": (source(), result(())),
-    "undetermined": (source(), result((), ("pac", "afl"))),
-    "no region": (source(), result(region=None)),
-    "a page of several": (multi_frame(), result(frame_number=2)),
-    "an order": (with_order(), result()),
-    "long uids": (source(sop_instance_uid=LONG_UID, study_instance_uid=LONG_UID + ""), result()),
-    "long texts": (source(study_description="d" * 64, accession_number="1" * 16), result()),
-    "chinese": (source(patient_name="王^小东=王^小东"), result()),
-    "japanese": (source(patient_name="Yamada^Tarou=山田^太郎=やまだ^たろう"), result()),
-    "latin": (source(patient_name="Müller^Jürgen"), result()),
-}
+from dicom_node.report.wording import CONTRADICTION, NONE_PRESENT, UNVERIFIED
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +80,13 @@ def test_patient_study_and_order_are_those_of_the_source(
         assert order.AccessionNumber == picture.AccessionNumber
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_source_and_reports_are_of_one_patient_and_study(
+    name: str, reports: dict[str, tuple[Path, Path, Path]]
+) -> None:
+    assert dcentvfy(*reports[name]) == []
+
+
 def test_everything_says_unverified() -> None:
     for ds in report.compose(source(), result()):
         assert (ds.VerificationFlag, ds.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
@@ -220,6 +127,42 @@ def test_what_is_not_validated_says_so() -> None:
         assert "not validated" in line
 
 
+def test_a_region_of_what_is_not_validated_says_so_too() -> None:
+    _, ds = report.compose(source(), result(("at", "af")))
+    tracked = {n.value for n in walk(report.tree(ds)) if n.concept == "Tracking Identifier"}
+    assert tracked == {"Atrial tachycardia [not validated]", "Atrial fibrillation"}
+
+
+def test_a_normal_ecg_with_findings_is_called_a_contradiction() -> None:
+    for ds in report.compose(source(), result(("normal", "af"))):
+        assert CONTRADICTION in report.render_tree(ds)
+    for ds in report.compose(source(), result(("normal",))):
+        assert CONTRADICTION not in report.render_tree(ds)
+
+
+def test_a_note_about_the_picture_stands_in_both_documents() -> None:
+    noted = replace(result(), quality_note="the page is blurred")
+    for ds in report.compose(source(), noted):
+        assert "Picture: the page is blurred" in report.render_tree(ds)
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "printed"),
+    [
+        (0.931, 0.5, ("93.1", "50.0")),
+        (0.4996, 0.5, ("49.96", "50.00")),
+        (0.5, 0.5, ("50.0", "50.0")),
+        (0.50000001, 0.5, ("50.000001", "50.000000")),
+        (0.0, 1.0, ("0.0", "100.0")),
+    ],
+)
+def test_a_printed_probability_lies_on_its_side_of_the_printed_threshold(
+    probability: float, threshold: float, printed: tuple[str, str]
+) -> None:
+    finding = report.FindingResult("af", probability, threshold, "absent")
+    assert (finding.percent, finding.threshold_percent) == printed
+
+
 def test_a_region_stays_inside_the_picture() -> None:
     wild = ((-5.0, -5.0), (5000.0, -5.0), (5000.0, 5000.0), (-5.0, 5000.0))
     _, ds = report.compose(source(), result(region=wild))
@@ -227,41 +170,7 @@ def test_a_region_stays_inside_the_picture() -> None:
     assert scoord.value == "(0, 0) (1200, 0) (1200, 900) (0, 900) (0, 0)"
 
 
-@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
-def test_a_source_nothing_can_refer_to_is_refused_by_name(keyword: str) -> None:
-    ds = source()
-    delattr(ds, keyword)
-    with pytest.raises(report.ReportError, match=keyword) as error:
-        report.compose(ds, result())
-    assert not error.value.retryable
-
-
-def test_what_the_source_lacks_is_empty_and_nothing_is_invented() -> None:
-    ds = source()
-    for keyword in ("PatientID", "PatientName", "PatientSex", "AccessionNumber", "StudyID"):
-        delattr(ds, keyword)
-    for document in report.compose(ds, result()):
-        assert document.PatientID == document.AccessionNumber == document.PatientSex == ""
-        assert "ReferencedRequestSequence" not in document
-
-
-@pytest.mark.filterwarnings("ignore:Invalid value for VR")
-def test_an_illegal_date_is_left_empty_and_an_identifier_is_never_cut() -> None:
-    ds = source()
-    identifier = "9" * 70
-    ds["PatientID"]._value = identifier
-    ds["PatientBirthDate"]._value = "born in May"
-    copied = Dataset()
-    Source.of(ds).copy_identity(copied)
-    assert copied.PatientBirthDate == ""
-    assert copied.PatientID == identifier
-
-
-def test_times_are_told_on_the_clock_of_the_source() -> None:
-    ds = source()
-    ds.TimezoneOffsetFromUTC = "+0800"
-    document, _ = report.compose(ds, result())
-    assert (document.ContentTime, document.TimezoneOffsetFromUTC) == ("130607", "+0800")
+PICTURE = source()
 
 
 @given(
@@ -298,18 +207,19 @@ def test_the_documents_agree_and_are_functions_of_their_inputs(
         assert f"{meaning}: {finding.verdict.upper()} (probability {percent}" in text
 
 
-PICTURE = source()
+def test_a_region_beside_the_picture_is_the_whole_picture() -> None:
+    beside = ((2000.0, 0.0), (3000.0, 0.0), (3000.0, 900.0), (2000.0, 900.0))
+    _, ds = report.compose(source(), result(region=beside))
+    scoord = next(n for n in walk(report.tree(ds)) if n.value_type == "SCOORD")
+    assert scoord.value == "(0, 0) (1200, 0) (1200, 900) (0, 900) (0, 0)"
 
 
-def test_another_picture_network_or_result_has_other_uids() -> None:
-    def uids(ds: Dataset, analysed: report.AnalysisResult) -> set[str]:
-        return {str(document.SOPInstanceUID) for document in report.compose(ds, analysed)}
-
-    first = uids(PICTURE, result())
-    assert len(first) == 2
-    assert first.isdisjoint(uids(source(), result()))
-    assert first.isdisjoint(uids(PICTURE, result(("pvc",))))
-    assert all(len(uid) <= 64 for uid in first)
+@pytest.mark.parametrize(
+    "region", [(), ((0.0, 0.0),) * 3, ((0.0, float("nan")), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))]
+)
+def test_a_region_that_is_none_is_refused(region: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(report.ReportError, match="four finite"):
+        result(region=region)
 
 
 def test_codes_are_unique_and_fit_their_fields() -> None:
@@ -329,8 +239,3 @@ def test_a_result_without_all_ten_findings_is_refused() -> None:
         report.AnalysisResult(
             base.findings[:9], "m", "1", "0" * 64, None, None, DEVICE, base.analysed_at
         )
-
-
-def walk(node: report.ReportNode) -> list[report.ReportNode]:
-    """Return a node and everything below it."""
-    return [node, *(found for child in node.children for found in walk(child))]

@@ -1,0 +1,148 @@
+"""Pictures and results that reports are composed from in tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import BytesIO
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID
+
+from dicom_node import report
+from dicom_node.capture import secondary_capture
+from dicom_node.codes import FINDING_CODES
+
+KEYS = tuple(FINDING_CODES)
+DEVICE = report.Device(
+    uid="2.25.1234567890",
+    name="ECG Gateway",
+    manufacturer="ECG Gateway",
+    model="ECG Gateway",
+    serial="34567890",
+    software_version="0.1.0",
+)
+REGION = ((20.0, 30.0), (1100.0, 30.0), (1100.0, 800.0), (20.0, 800.0))
+WHEN = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
+
+
+def source(**values: str) -> Dataset:
+    """Return a picture with everything a hospital fills in."""
+    described = {
+        "patient_id": "P-1",
+        "patient_name": "Test^Patient",
+        "patient_birth_date": "19500102",
+        "patient_sex": "F",
+        "accession_number": "A-1",
+        "study_id": "S-1",
+        "study_description": "12-lead ECG",
+        **values,
+    }
+    return secondary_capture(np.full((900, 1200), 255, np.uint8), **described)  # type: ignore[arg-type]
+
+
+def result(
+    present: tuple[str, ...] = ("af",),
+    undetermined: tuple[str, ...] = (),
+    *,
+    frame_number: int | None = None,
+    region: tuple[tuple[float, float], ...] | None = REGION,
+) -> report.AnalysisResult:
+    """Return a result; the findings not named are absent, two classes are not validated."""
+    findings = []
+    for number, key in enumerate(KEYS):
+        verdict, probability = "absent", 0.01 + 0.03 * number
+        if key in present:
+            verdict, probability = "present", 0.91 - 0.01 * number
+        elif key in undetermined:
+            verdict, probability = "undetermined", 0.41
+        findings.append(
+            report.FindingResult(
+                key=key,
+                probability=probability,
+                threshold=0.5,
+                verdict=verdict,  # type: ignore[arg-type]
+                validated=key not in ("at", "atrial_escape"),
+            )
+        )
+    return report.AnalysisResult(
+        findings=tuple(findings),
+        model_name="resnet18",
+        model_version="1.0",
+        model_sha256="ab" * 32,
+        frame_number=frame_number,
+        region=region,
+        device=DEVICE,
+        analysed_at=WHEN,
+    )
+
+
+def multi_frame() -> Dataset:
+    ds = source()
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.2")
+    ds.NumberOfFrames = 2
+    ds.PixelData = ds.PixelData * 2
+    return ds
+
+
+def with_order() -> Dataset:
+    ds = source()
+    request = Dataset()
+    request.RequestedProcedureID = "RP-1"
+    request.RequestedProcedureDescription = "ECG at rest"
+    ds.RequestAttributesSequence = [request]
+    return ds
+
+
+LONG_UID = "1.2.826.0.1.3680043.8.498." + "1" * 38
+CASES: dict[str, tuple[Dataset, report.AnalysisResult]] = {
+    "one present": (source(), result()),
+    "several present": (source(), result(("af", "crbbb", "pvc", "at"))),
+    "none present": (source(), result(())),
+    "undetermined": (source(), result((), ("pac", "afl"))),
+    "no region": (source(), result(region=None)),
+    "a page of several": (multi_frame(), result(frame_number=2)),
+    "an order": (with_order(), result()),
+    "long uids": (source(sop_instance_uid=LONG_UID, study_instance_uid=LONG_UID + ""), result()),
+    "long texts": (source(study_description="d" * 64, accession_number="1" * 16), result()),
+    "chinese": (source(patient_name="王^小东=王^小东"), result()),
+    "japanese": (source(patient_name="Yamada^Tarou=山田^太郎=やまだ^たろう"), result()),
+    "latin": (source(patient_name="Müller^Jürgen"), result()),
+}
+# Character set -> (its bytes in the file, what they say)
+NAMES: dict[str, tuple[str | list[str], bytes, str]] = {
+    "GB18030": ("GB18030", "Wang^XiaoDong=王^小东=".encode("gb18030"), "Wang^XiaoDong=王^小东"),
+    # Second bytes 0x5C and 0x5E, the backslash and the caret of other character sets
+    "GBK": ("GBK", b"\x81\x5c\x81\x5e^\xd0\xa1", "乗乛^小"),
+    "ISO 2022 IR 58": (
+        ["", "ISO 2022 IR 58"],
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+        "Zhang^XiaoDong=张^小东",
+    ),
+    "ISO 2022 IR 87": (
+        ["", "ISO 2022 IR 87"],
+        b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B",
+        "Yamada^Tarou=山田^太郎",
+    ),
+    "ISO_IR 100": ("ISO_IR 100", "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),
+    "none": ("", b"Mueller^Juergen", "Mueller^Juergen"),
+}
+
+
+def named(character_set: str) -> Dataset:
+    """Return a picture as read from a file whose patient has a name of NAMES."""
+    declared, raw, _ = NAMES[character_set]
+    raw += b" " * (len(raw) % 2)
+    placeholder = b"N" * len(raw)
+    ds = source(patient_name=placeholder.decode())
+    del ds.SpecificCharacterSet
+    if declared:
+        ds.SpecificCharacterSet = declared
+    written = BytesIO()
+    ds.save_as(written, enforce_file_format=True)
+    return dcmread(BytesIO(written.getvalue().replace(placeholder, raw, 1)))
+
+
+def walk(node: report.ReportNode) -> list[report.ReportNode]:
+    """Return a node and everything below it."""
+    return [node, *(found for child in node.children for found in walk(child))]
