@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from dicom_node.codes import EXTENDS_CID_3230, FINDING_CODES
+from dicom_node import codes
+from dicom_node.codes import EXTENDS_CID_3230, FINDING_CODES, Concept
 from dicom_node.contexts import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -62,6 +63,14 @@ def tables() -> dict[str, str]:
                     "extends it" if key in EXTENDS_CID_3230 else "yes",
                 )
                 for key, concept in FINDING_CODES.items()
+            ],
+        ),
+        "concepts": _table(
+            ("code", "scheme", "meaning"),
+            [
+                (concept.value, concept.scheme, concept.meaning)
+                for concept in vars(codes).values()
+                if isinstance(concept, Concept)
             ],
         ),
     }
