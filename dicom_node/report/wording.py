@@ -39,8 +39,8 @@ def impression(result: AnalysisResult) -> str:
     """The disclaimer, what is present, what is undetermined, what stayed below; the limits."""
     lines = [UNVERIFIED]
     lines += [f"PRESENT: {_short(finding)}" for finding in result.present]
-    lines += [f"UNDETERMINED: {_short(f)}" for f in result.ordered if f.verdict == "undetermined"]
     lines += _remarks(result)
+    lines += [f"UNDETERMINED: {_short(f)}" for f in result.ordered if f.verdict == "undetermined"]
     if below := [f for f in result.ordered if f.verdict == "absent"]:
         lines.append("Below threshold: " + ", ".join(map(_short, below)))
     return NEW_LINE.join([*lines, ONLY_THESE])
@@ -54,8 +54,11 @@ def summary(result: AnalysisResult) -> str:
 
 
 def tracking_identifier(finding: FindingResult) -> str:
-    """What viewers print beside the region of a finding."""
-    return meaning(finding) if finding.validated else f"{meaning(finding)} [not validated]"
+    """What viewers print beside the region: of what is not present, never the bare name."""
+    said = meaning(finding)
+    if finding.verdict != "present":
+        said = f"{said}: {finding.verdict.upper()}"
+    return said if finding.validated else f"{said} [not validated]"
 
 
 def _remarks(result: AnalysisResult) -> list[str]:

@@ -133,6 +133,18 @@ def test_a_region_of_what_is_not_validated_says_so_too() -> None:
     assert tracked == {"Atrial tachycardia [not validated]", "Atrial fibrillation"}
 
 
+@pytest.mark.parametrize(
+    ("undetermined", "said"),
+    [((), "Atrial tachycardia: ABSENT"), (("afl",), "Atrial flutter: UNDETERMINED")],
+)
+def test_a_region_of_what_is_not_present_does_not_bear_its_bare_name(
+    undetermined: tuple[str, ...], said: str
+) -> None:
+    _, ds = report.compose(source(), result((), undetermined))
+    tracked = [n.value for n in walk(report.tree(ds)) if n.concept == "Tracking Identifier"]
+    assert [text.removesuffix(" [not validated]") for text in tracked] == [said]
+
+
 def test_a_normal_ecg_with_findings_is_called_a_contradiction() -> None:
     for ds in report.compose(source(), result(("normal", "af"))):
         assert CONTRADICTION in report.render_tree(ds)
