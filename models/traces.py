@@ -17,6 +17,8 @@ _MIN_ROWS: Final = 3
 _MAX_ROWS: Final = 16
 _DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
 _MIN_COVERAGE: Final = 0.7
+#: A piece may hold all rows when tall waves join them, but a frame around the page is none.
+_MAX_HEIGHT: Final = 0.95
 #: Half the width of the broadest strokes, as a share of the picture's width.
 _MAX_STROKE_SHARE: Final = 0.0036
 #: Lettering has 1.4 strokes above each other in a column and fills 0.85 of its columns or less;
@@ -107,7 +109,7 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     is_trace = (
         (widths > 0.11 * columns)
         & (heights > 3)
-        & (heights < 0.75 * rows)
+        & (heights < _MAX_HEIGHT * rows)
         & (fill < 0.06 * rows + 6)
     )
     wide = boxes[is_trace]
@@ -122,14 +124,14 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     right = int((wide[:, cv2.CC_STAT_LEFT] + wide[:, cv2.CC_STAT_WIDTH]).max())
     top = int(wide[:, cv2.CC_STAT_TOP].min())
     bottom = int((wide[:, cv2.CC_STAT_TOP] + wide[:, cv2.CC_STAT_HEIGHT]).max())
-    crossings = np.zeros(columns, dtype=int)
+    # Strokes above each other, not pieces: rows whose tall waves touch are one piece.
+    crossings = (pieces & ~np.pad(pieces, ((1, 0), (0, 0)))[:-1]).sum(axis=0)
+    covered = np.zeros(columns, dtype=bool)
     for box in wide:
         start = int(box[cv2.CC_STAT_LEFT])
-        # Two rows that touch are one piece; its height says how many it is.
-        crossings[start : start + int(box[cv2.CC_STAT_WIDTH])] += 1
-    inside = crossings[left:right]
-    coverage = float((inside > 0).sum()) / columns
-    count = int(np.percentile(inside, 75))
+        covered[start : start + int(box[cv2.CC_STAT_WIDTH])] = True
+    coverage = float(covered.sum()) / columns
+    count = int(np.percentile(crossings[left:right], 75))
     if count > 3 * _MAX_ROWS:
         raise NotReadable(f"not an ECG page: {count} lines above each other")
     if coverage < _MIN_COVERAGE:
