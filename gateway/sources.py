@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from django.utils import timezone
 from pydicom import Dataset
 from pydicom.uid import UID
 
@@ -106,7 +107,7 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
         frame_number=instance.frame_number if frames > 1 else None,
         region=tuple((float(x), float(y)) for x, y in instance.region) if instance.region else None,
         device=device(),
-        analysed_at=instance.analysed_at,
+        analysed_at=timezone.localtime(instance.analysed_at),
         quality_note=None,
     )
 

@@ -43,7 +43,17 @@ def cast() -> list[Program]:
     python = sys.executable
     worker = [python, "-m", "celery", "-q", "-A", "gateway", "worker", "--loglevel=WARNING"]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    beat = [python, "-m", "celery", "-q", "-A", "gateway", "beat", "--loglevel=WARNING", "--pidfile="]
+    beat = [
+        python,
+        "-m",
+        "celery",
+        "-q",
+        "-A",
+        "gateway",
+        "beat",
+        "--loglevel=WARNING",
+        "--pidfile=",
+    ]
     desk = [python, "-m", "gunicorn", "gateway.wsgi", "--worker-class=gthread", "--workers=1"]
     desk += ["--threads=8", f"--bind=127.0.0.1:{settings.ECG_WEB_PORT}", "--log-level=warning"]
     desk += ["--no-control-socket", "--worker-tmp-dir=/tmp"]
