@@ -31,7 +31,6 @@ from models.corpus.records import Record, load
 from models.corpus.styles import UNSEEN_STYLE, style_of
 from models.labels import KEYS
 from models.metrics import auroc, calibration_error, figures
-from models.resnet import build
 from models.train import balanced_shares, judging_orders, judging_pages, logits_of
 
 ENOUGH_TO_VALIDATE: Final = 20
@@ -40,6 +39,9 @@ ENOUGH_TO_VALIDATE: Final = 20
 
 def evaluate(corpus: Path, work: Path, out: Path) -> artifacts.Artifact:
     """Judge the best weights of a training run and write the artifact to `out`."""
+    # Not with the module: the processes that draw load it too, and need no network.
+    from models.resnet import build
+
     recipe = json.loads((work / "recipe.json").read_text())
     architecture = Architecture(**recipe["architecture"])
     network = build(architecture)

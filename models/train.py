@@ -30,7 +30,6 @@ from models.corpus.records import Record, load
 from models.corpus.simulate import simulate
 from models.labels import KEYS, index_of
 from models.metrics import auroc
-from models.resnet import build
 
 PATIENCE_EPOCHS: Final = 5
 EMA: Final = 0.998
@@ -194,6 +193,8 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
     """Run, or go on with, a training; return the folder with the best weights."""
     import keras
     import tensorflow as tf
+
+    from models.resnet import build
 
     work.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)

@@ -7,6 +7,7 @@ packet. Every page depends on the seed and its place alone.
 """
 
 import json
+import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -85,7 +86,7 @@ def degrade(raster: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 def refused_share(orders: Sequence[Order]) -> float:
     """Return the share of pages, 0..1, that `find_page` refuses when they are drawn."""
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with _drawers() as pool:
         return float(np.mean(list(pool.map(_is_refused, orders, chunksize=8))))
 
 
@@ -97,9 +98,22 @@ def _is_refused(order: Order) -> bool:
     return False
 
 
+def _drawers() -> ProcessPoolExecutor:
+    """Make a pool of one process a core, started afresh.
+
+    A forked copy of a process whose image or network library has threads waits for them for ever.
+    """
+    return ProcessPoolExecutor(
+        os.cpu_count(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=cv2.setNumThreads,
+        initargs=(1,),
+    )
+
+
 def draw_all(orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
     """Draw pages in memory, on all cores: (n, 224, 672)."""
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with _drawers() as pool:
         drawn = pool.map(draw, orders, chunksize=8)
         return np.stack(list(tqdm(drawn, total=len(orders), desc=describe, unit="page")))
 
@@ -120,7 +134,7 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
         return np.memmap(path, np.uint8, "r", shape=shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     pages = np.memmap(path, np.uint8, "w+", shape=shape)
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with _drawers() as pool:
         drawn = pool.map(draw, orders, chunksize=8)
         for index, page in enumerate(tqdm(drawn, total=len(orders), desc=describe, unit="page")):
             pages[index] = page
