@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import structlog
 from django.db import DatabaseError, transaction
 from django.utils import timezone
-from models.predict import PageReading
 
 from dicom_node.errors import ImageError
 from gateway import leases, network, pages, sources, spool
@@ -15,6 +14,7 @@ from gateway.composition import compose
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Finding, Instance
 from gateway.states import Event
+from models.predict import PageReading
 
 log = structlog.get_logger(__name__)
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from dicom_node.codes import FINDING_CODES
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-from models.artifact import Artifact, ArtifactError
 
+from dicom_node.codes import FINDING_CODES
 from dicom_node.entity import ApplicationEntity
+from models.artifact import Artifact, ArtifactError
 from models.labels import KEYS
 
 

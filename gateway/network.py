@@ -6,10 +6,10 @@ import functools
 from pathlib import Path
 
 from django.conf import settings
-from models.artifact import default_artifact
-from models.predict import Predictor
 
 from gateway.models import ModelVersion
+from models.artifact import default_artifact
+from models.predict import Predictor
 
 
 def artifact() -> Path:

@@ -10,11 +10,11 @@ from typing import Any
 
 from django.core.management import BaseCommand
 from django.core.management.base import CommandParser
-from models.predict import PageReading, Predictor
 
 from dicom_node.errors import ImageError
 from gateway import network as networks
 from gateway import pages
+from models.predict import PageReading, Predictor
 
 
 class Command(BaseCommand):
