@@ -19,6 +19,8 @@ _DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
 _MIN_COVERAGE: Final = 0.7
 #: A piece may hold all rows when tall waves join them, but a frame around the page is none.
 _MAX_HEIGHT: Final = 0.95
+#: Share of a column that a piece fills: rows joined by tall waves fill it together, a grid more.
+_MAX_FILL: Final = 0.1
 #: Half the width of the broadest strokes, as a share of the picture's width.
 _MAX_STROKE_SHARE: Final = 0.0036
 #: Lettering has 1.4 strokes above each other in a column and fills 0.85 of its columns or less;
@@ -110,7 +112,7 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
         (widths > 0.11 * columns)
         & (heights > 3)
         & (heights < _MAX_HEIGHT * rows)
-        & (fill < 0.06 * rows + 6)
+        & (fill < _MAX_FILL * rows + 6)
     )
     wide = boxes[is_trace]
     if len(wide) == 0:

@@ -6,6 +6,7 @@ and kept as uint8 (224, 672): the three slices side by side. `packed` turns a ke
 packet. Every page depends on the seed and its place alone.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -121,10 +122,15 @@ def draw_all(orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
 def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
     """Return the pages of `orders` as a memory map (n, 224, 672), drawn when not there yet.
 
-    A cache is taken up only when its description, the orders' seeds and layouts, is the same.
+    A cache is taken up only when its description is the same: the orders' seeds and layouts, and
+    the code that draws, finds and scales, so that what is judged is what is served.
     """
     shape = (len(orders), SIDE_PX, COLUMNS_PX)
-    wanted = {"shape": shape, "orders": [[o.layout, o.seed, str(o.style)] for o in orders]}
+    wanted = {
+        "shape": shape,
+        "orders": [[o.layout, o.seed, str(o.style)] for o in orders],
+        "made_by": _code(),
+    }
     note = path.with_suffix(".json")
     if (
         path.is_file()
@@ -141,6 +147,14 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
     pages.flush()
     note.write_text(json.dumps(wanted))
     return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def _code() -> str:
+    """Fingerprint of the code that decides how a page looks."""
+    package = Path(__file__).parent.parent
+    drawing = ("corpus/draw.py", "corpus/layouts.py", "corpus/pages.py", "corpus/styles.py")
+    names = (*drawing, "page.py", "traces.py", "packet.py")
+    return hashlib.sha256(b"".join((package / name).read_bytes() for name in names)).hexdigest()
 
 
 def layouts_for(index: int, count: int) -> list[str]:
