@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judges import dciodvfy
 from peers import Orthanc, storescu
 from pictures import save_picture
 from programs import eventually
+from pydicom import dcmread
 from running import ROLES, Gateway, gateway
 
 pytestmark = pytest.mark.life
@@ -47,7 +49,13 @@ PAIR = ["1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.88.33"]
 def test_a_picture_becomes_two_reports_in_its_study(
     running: Gateway, archive: Orthanc, tmp_path: Path
 ) -> None:
-    ds = save_picture(tmp_path / "ecg.dcm", accession_number="LIFE-1")
+    ds = save_picture(
+        tmp_path / "ecg.dcm",
+        accession_number="LIFE-1",
+        study_id="LIFE",
+        patient_name="王^小东",
+        patient_birth_date="19500102",
+    )
     sent = storescu(
         tmp_path / "ecg.dcm",
         host=running.host,
@@ -65,6 +73,11 @@ def test_a_picture_becomes_two_reports_in_its_study(
     assert {report["StudyInstanceUID"] for report in reports} == {ds.StudyInstanceUID}
     assert len({report["SeriesInstanceUID"] for report in reports}) == 2
     assert {report["PatientID"] for report in reports} == {ds.PatientID}
+    for found in archive.find_by_accession("LIFE-1"):
+        path = tmp_path / f"{found}.dcm"
+        path.write_bytes(archive.file(found))
+        assert dciodvfy(path) == []
+        assert dcmread(path).PatientName == "王^小东"
 
 
 @pytest.mark.parametrize("role", [*ROLES, "up"])
