@@ -12,9 +12,14 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 
+from pydicom import config
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import RE_VALID_UID
+from pydicom.valuerep import STR_VR
 
 #: Type 2 in a report: present even when the source lacks it.
 ALWAYS: Final = (
@@ -108,6 +113,22 @@ _ENUMERATED: Final[Mapping[str, frozenset[str]]] = {
     "PatientIdentityRemoved": frozenset({"YES", "NO"}),
     "QualityControlSubject": frozenset({"YES", "NO"}),
 }
+#: Sequence -> attributes of type 1 in its items.
+_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "OtherPatientIDsSequence": ("PatientID", "TypeOfPatientID"),
+    "ReferencedStudySequence": ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
+}
+#: Sequences of the HL7v2 Hierarchic Designator Macro.
+_DESIGNATORS: Final = frozenset(
+    {
+        "IssuerOfAccessionNumberSequence",
+        "IssuerOfAdmissionIDSequence",
+        "IssuerOfServiceEpisodeIDSequence",
+        "OrderPlacerIdentifierSequence",
+        "OrderFillerIdentifierSequence",
+        "AssigningFacilitySequence",
+    }
+)
 _CODE_VALUES: Final = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
 
@@ -117,31 +138,54 @@ def is_uid(value: object) -> bool:
     return len(said) <= 64 and re.fullmatch(RE_VALID_UID, said) is not None
 
 
-def legal_value(ds: Dataset, keyword: str) -> Any:
-    """Return a value that may be copied, or None.
+def legal_element(ds: Dataset, keyword: str) -> DataElement | None:
+    """Return a copy of what may be copied of an attribute, or None.
 
-    Of a sequence, those of its items that are whole; private attributes are left out of them.
+    Of a sequence, those of its items that are whole once everything empty, illegal or private is
+    taken out of them, at any depth. What is encoded as another kind of value counts as absent,
+    but text of one kind may stand for text of another.
     """
-    value = ds.get(keyword)
-    if value is None or value == "" or value == []:
-        return None
     vr = dictionary_VR(keyword)
     if vr == "SQ":
-        items = [_public(item) for item in value if _is_whole(keyword, item)]
-        return items or None
-    said = str(value).strip()
-    if (pattern := _LEGAL.get(vr)) and not pattern.fullmatch(said):
+        items = [_legal_item(item) for item in items_of(ds, keyword)]
+        whole = [item for item in items if _is_whole(keyword, item)]
+        return DataElement(ds[keyword].tag, "SQ", ItemSequence(whole)) if whole else None
+    if keyword not in ds or not _are_alike(ds[keyword].VR, vr):
         return None
-    if vr == "DA" and not _is_day(said):
+    element = ds[keyword]
+    said = ["" if part is None else str(part).strip() for part in _parts(element.value)]
+    if not any(said) or not all(_is_legal(keyword, vr, part) for part in said):
         return None
-    if said not in _ENUMERATED.get(keyword, {said}):
-        return None
-    return value
+    if vr == element.VR:
+        return copy.deepcopy(element)
+    # Only that it is text was known of it so far; how long it may be is not judged here either.
+    return DataElement(element.tag, vr, "\\".join(said), validation_mode=config.IGNORE)
+
+
+def items_of(ds: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence: none where there is none, or something else in its place."""
+    return list(ds[keyword].value) if keyword in ds and ds[keyword].VR == "SQ" else []
 
 
 def empty_value(keyword: str) -> Any:
     """Return what an attribute without a value holds."""
     return [] if dictionary_VR(keyword) == "SQ" else ""
+
+
+def _are_alike(vr: str, expected: str) -> bool:
+    return vr == expected or (vr in STR_VR and expected in STR_VR)
+
+
+def _parts(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, MultiValue) else [value]
+
+
+def _is_legal(keyword: str, vr: str, said: str) -> bool:
+    if (pattern := _LEGAL.get(vr)) and not pattern.fullmatch(said):
+        return False
+    if (vr == "DA" and not _is_day(said)) or (vr == "UI" and not is_uid(said)):
+        return False
+    return said in _ENUMERATED.get(keyword, {said})
 
 
 def _is_day(said: str) -> bool:
@@ -152,17 +196,26 @@ def _is_day(said: str) -> bool:
     return True
 
 
-def _is_whole(keyword: str, item: Dataset) -> bool:
-    """Tell whether an item of a sequence has its attributes of type 1."""
-    if keyword.endswith("CodeSequence"):
-        return bool(item.get("CodeMeaning")) and any(item.get(name) for name in _CODE_VALUES)
-    if keyword == "ReferencedStudySequence":
-        uids = (item.get("ReferencedSOPClassUID"), item.get("ReferencedSOPInstanceUID"))
-        return all(map(is_uid, uids))
-    return len(item) > 0
-
-
-def _public(item: Dataset) -> Dataset:
-    kept = copy.deepcopy(item)
-    kept.remove_private_tags()
+def _legal_item(item: Dataset) -> Dataset:
+    kept = Dataset()
+    for found in item:
+        # Private attributes have no keyword.
+        if found.keyword and (element := legal_element(item, found.keyword)) is not None:
+            kept.add(element)
     return kept
+
+
+def _is_whole(keyword: str, item: Dataset) -> bool:
+    """Tell whether an item of a sequence has its attributes of types 1 and 1C."""
+    if keyword.endswith("CodeSequence"):
+        # PS3.3 Table 8.8-1: one kind of value; a URN is its own scheme.
+        values = [name for name in _CODE_VALUES if name in item]
+        named = values == ["URNCodeValue"] or "CodingSchemeDesignator" in item
+        return len(values) == 1 and named and "CodeMeaning" in item
+    if keyword == "IssuerOfPatientIDQualifiersSequence":
+        return len(item) > 0 and ("UniversalEntityID" in item) == ("UniversalEntityIDType" in item)
+    if keyword in _DESIGNATORS:
+        # PS3.3 Table 10-17: a local name, or a universal one with its type.
+        universal = [name in item for name in ("UniversalEntityID", "UniversalEntityIDType")]
+        return all(universal) or ("LocalNamespaceEntityID" in item and not any(universal))
+    return len(item) > 0 and all(name in item for name in _REQUIRED.get(keyword, ()))

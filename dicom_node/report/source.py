@@ -6,15 +6,16 @@ Rules
   and without Rows and Columns no region means anything: ReportError.
 * Names, identifiers and other text of patient, study and order are copied as they are, in Unicode,
   over-long ones too; an identifier is never cut or mended, since another string is another patient.
-* Dates, times, numbers and coded strings that are not legal are left empty, as if absent. So are
-  the items of a sequence that lack what makes them one (a code without meaning).
+* Dates, times, numbers, UIDs and coded strings that are not legal are left empty, as if absent. So
+  are the items of a sequence that lack what makes them one (a code without scheme or meaning, an
+  issuer without a name).
+* What is encoded with a VR of another kind than its own (a name as a number, a sequence as text)
+  counts as absent; text under another text VR is copied under its own.
 * What the source lacks stays absent, or empty where the attribute is of type 2.
 """
 
-import copy
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -116,7 +117,7 @@ class Source:
         What a request does not say itself is taken from the header where there is but one request:
         of several, nobody could tell whose it is.
         """
-        requests = [*(self.header.get("RequestAttributesSequence") or [])] or [self.header]
+        requests = attributes.items_of(self.header, "RequestAttributesSequence") or [self.header]
         places = [(r,) if len(requests) > 1 else (r, self.header) for r in requests]
         return [order for place in places if (order := self._order(place)) is not None]
 
@@ -135,22 +136,16 @@ class Source:
 def _count(ds: Dataset, keyword: str) -> int:
     try:
         return int(ds.get(keyword) or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
 def _copy(target: Dataset, keyword: str, *places: Dataset) -> bool:
     """Copy the first legal value found; tell whether there was one."""
     for ds in places:
-        value: Any = attributes.legal_value(ds, keyword)
-        if value is None:
-            continue
-        # The element, not its value: assigning would judge the length of an identifier anew.
-        element = copy.deepcopy(ds[keyword])
-        if element.VR == "SQ":
-            element.value = ItemSequence(value)
-        target.add(element)
-        return True
+        if (element := attributes.legal_element(ds, keyword)) is not None:
+            target.add(element)
+            return True
     return False
 
 
