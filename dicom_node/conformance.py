@@ -11,6 +11,8 @@ from dicom_node import codes
 from dicom_node.codes import EXTENDS_CID_3230, FINDING_CODES, Concept
 from dicom_node.contexts import (
     EXPLICIT_LE,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LE,
     REPORT_CLASSES,
     STORAGE_CLASSES,
@@ -32,6 +34,13 @@ def tables() -> dict[str, str]:
                 ("Verification", VERIFICATION, "SCU and SCP"),
                 *((name, uid, "SCP") for uid, name in STORAGE_CLASSES.items()),
                 *((name, uid, "SCU") for uid, name in REPORT_CLASSES.items()),
+            ],
+        ),
+        "implementation": _table(
+            ("what", "value"),
+            [
+                ("Implementation Class UID", IMPLEMENTATION_CLASS_UID),
+                ("Implementation Version Name", IMPLEMENTATION_VERSION_NAME),
             ],
         ),
         "transfer-syntaxes": _table(
