@@ -9,11 +9,10 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from dicom_node.errors import ImageError
-from gateway import leases, network, pages, sources, spool
-from gateway.composition import compose
+from gateway import doorbell, leases, network, pages, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Finding, Instance
-from gateway.states import Event
+from gateway.states import Event, State
 from models.predict import PageReading
 
 log = structlog.get_logger(__name__)
@@ -29,7 +28,7 @@ def analyse(batch: Sequence[Instance]) -> None:
         except LeaseLost as lost:
             log.warning("lease lost", error=str(lost))
             continue
-        except (DatabaseError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
             put_back(instance, error, who)
             continue
         if found is not None:
@@ -43,14 +42,16 @@ def analyse(batch: Sequence[Instance]) -> None:
         for instance, _ in readable:
             put_back(instance, error, who)
         return
-    for (instance, found), reading in zip(readable, readings, strict=True):
-        try:
-            _write_findings(instance, found, reading, who)
-            compose(instance)
-        except LeaseLost as lost:
-            log.warning("lease lost", error=str(lost))
-        except (DatabaseError, OSError) as error:
-            put_back(instance, error, who)
+    # One commit for the batch: each one is flushed to disk, and flushing is what takes the time.
+    try:
+        with transaction.atomic():
+            for (instance, found), reading in zip(readable, readings, strict=True):
+                try:
+                    _write_findings(instance, found, reading, who)
+                except LeaseLost as lost:
+                    log.warning("lease lost", error=str(lost))
+    except DatabaseError as error:
+        log.error("left to their leases", rows=len(readable), error=repr(error))
 
 
 def _look(instance: Instance, who: str) -> pages.PageOrReason | None:
@@ -96,6 +97,7 @@ def _write_findings(
             region=[list(corner) for corner in found.page.region],
             quality=dict(found.page.quality),
         )
+        transaction.on_commit(lambda: doorbell.ring(instance.pk, State.ANALYSED), robust=True)
         Finding.objects.bulk_create(
             Finding(
                 instance=instance,

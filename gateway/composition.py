@@ -5,37 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
+from pydicom import Dataset
 
 from dicom_node.errors import DicomError
-from gateway import doorbell, leases, sources, spool
+from gateway import leases, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Instance, Report
-from gateway.states import Event, State
+from gateway.states import Event
 
 log = structlog.get_logger(__name__)
 
 
-def compose_all(batch: Sequence[Instance]) -> None:
-    """Compose each leased ANALYSED row; used when an Analyst died between its two steps."""
+Kept = list[tuple[Report.Kind, Dataset, spool.Spooled]]
+
+
+def compose(batch: Sequence[Instance]) -> None:
+    """Compose the reports of each leased, analysed row.
+
+    Building and encoding two documents is as much work as finding the page and needs no network:
+    it is the Courier's, in processes of their own, while the Analyst goes on with the next picture.
+    """
+    who = actor("courier")
+    composed: list[tuple[Instance, Kept]] = []
     for instance in batch:
-        _compose_leased(instance)
-
-
-def compose(instance: Instance) -> None:
-    """Compose the reports of a row just analysed, if nobody else was quicker."""
-    for leased in leases.claim(State.ANALYSED, ids=[instance.pk]):
-        _compose_leased(leased)
-
-
-def _compose_leased(instance: Instance) -> None:
-    who = actor("analyst")
-    names: list[str] = []
+        try:
+            documents = list(sources.reports_of(instance))
+            kept = [(kind, ds, spool.write(content)) for kind, ds, content in documents]
+            composed.append((instance, kept))
+        except DicomError as error:
+            _give_up(instance, error, who)
+        except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
+            put_back(instance, error, who)
     try:
-        kept = [
-            (kind, ds, spool.write(content)) for kind, ds, content in sources.reports_of(instance)
-        ]
-        names = [spooled.name for _, _, spooled in kept]
+        with transaction.atomic():
+            lost = [kept for instance, kept in composed if not _record(instance, kept, who)]
+    except DatabaseError as error:
+        # The files stay: a commit that broke half way may have made the rows.
+        log.error("left to their leases", rows=len(composed), error=repr(error))
+        return
+    for kept in lost:
+        for _, _, spooled in kept:
+            spool.remove(spooled.name)
+
+
+def _record(instance: Instance, kept: Kept, who: str) -> bool:
+    """Write the rows of one instance's reports; False when its lease was lost meanwhile."""
+    try:
         with transaction.atomic():
             Report.objects.bulk_create(
                 Report(
@@ -50,14 +66,16 @@ def _compose_leased(instance: Instance) -> None:
                 for kind, ds, spooled in kept
             )
             leases.advance(instance, Event.COMPOSE, actor=who)
-            transaction.on_commit(lambda: doorbell.ring(instance.pk, State.REPORTED), robust=True)
-    except LeaseLost as lost:
-        for name in names:
-            spool.remove(name)
-        log.warning("lease lost", error=str(lost))
-    except DicomError as error:
+    except (LeaseLost, IntegrityError) as error:
+        # Whoever has the row now composes the same bytes, or has done so already.
+        log.warning("lease lost", instance=instance.pk, error=repr(error))
+        return False
+    log.info("reported", instance=instance.pk)
+    return True
+
+
+def _give_up(instance: Instance, error: DicomError, who: str) -> None:
+    try:
         leases.give_up(instance, str(error), actor=who)
-    except (DatabaseError, OSError) as error:
-        put_back(instance, error, who)
-    else:
-        log.info("reported", instance=instance.pk)
+    except (LeaseLost, DatabaseError) as second:
+        log.warning("left to its lease", instance=instance.pk, error=repr(second))

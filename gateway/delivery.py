@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from dicom_node import scu
 from dicom_node.errors import DicomError
@@ -34,11 +34,15 @@ def deliver(batch: Sequence[Instance]) -> None:
         for attempt in _send(peer, _lacking(batch, peer)):
             if attempt.outcome in (Delivery.Outcome.RETRY, Delivery.Outcome.REFUSED):
                 troubles[attempt.report.instance_id].append(attempt)
-    for instance in batch:
-        try:
-            _conclude(instance, troubles[instance.pk], who)
-        except (LeaseLost, DatabaseError) as error:
-            log.warning("left to its lease", instance=instance.pk, error=repr(error))
+    try:
+        with transaction.atomic():
+            for instance in batch:
+                try:
+                    _conclude(instance, troubles[instance.pk], who)
+                except LeaseLost as lost:
+                    log.warning("lease lost", error=str(lost))
+    except DatabaseError as error:
+        log.error("left to their leases", rows=len(batch), error=repr(error))
 
 
 def _lacking(batch: Sequence[Instance], peer: Peer) -> list[Report]:

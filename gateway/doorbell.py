@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 # By name: whoever rings, the Desk for one, must not load what the workers need for the work.
 TASKS: Final = {
     State.RECEIVED: "gateway.tasks.analyse",
-    State.ANALYSED: "gateway.tasks.analyse",
+    State.ANALYSED: "gateway.tasks.deliver",
     State.REPORTED: "gateway.tasks.deliver",
 }
 """The task that takes the next step from each waiting state."""

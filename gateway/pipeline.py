@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.conf import settings
 
 from gateway import doorbell, leases
 from gateway.analysis import analyse
-from gateway.composition import compose_all
+from gateway.composition import compose
 from gateway.delivery import deliver
 from gateway.models import Instance
 from gateway.states import State
@@ -24,25 +25,42 @@ DELIVERY_BATCH = 8
 WORK_S = 60.0
 
 
-def _in_batches(state: State, limit: int, step: Callable[[list[Instance]], None]) -> int:
-    """Claim and work until nothing waits in `state`; return how many rows were worked on.
+@dataclass(frozen=True)
+class Step:
+    """One step of the life: the state it takes rows from, how many at once, and the work."""
 
-    Rows that were tried before are taken alone: if one of them kills the process or spoils a
-    batch, it does so to nobody else. After a while it rings for itself and returns, so that a task
-    that works is told from one that hangs.
+    state: State
+    limit: int
+    work: Callable[[list[Instance]], None]
+
+    def once(self) -> int:
+        """Work on one batch of what waits; return how many rows that were.
+
+        Rows that were tried before are taken alone: if one of them kills the process or spoils a
+        batch, it does so to nobody else.
+        """
+        fresh = leases.claim(self.state, limit=self.limit, tried_before=False)
+        if fresh:
+            self.work(fresh)
+        again = leases.claim(self.state, limit=1, tried_before=True)
+        if again and not _is_spent(again[0]):
+            self.work(again)
+        return len(fresh) + len(again)
+
+
+def _until_nothing_waits(*steps: Step) -> int:
+    """Take the steps in turn, a batch each, until nothing waits; return how many rows were worked.
+
+    After a while it rings for itself and returns, so that a task that works is told from one that
+    hangs.
     """
     worked, until = 0, time.monotonic() + WORK_S
     while time.monotonic() < until:
-        fresh = leases.claim(state, limit=limit, tried_before=False)
-        if fresh:
-            step(fresh)
-        again = leases.claim(state, limit=1, tried_before=True)
-        if again and not _is_spent(again[0]):
-            step(again)
-        if not fresh and not again:
+        now = sum(step.once() for step in steps)
+        if not now:
             return worked
-        worked += len(fresh) + len(again)
-    doorbell.ring(0, state)
+        worked += now
+    doorbell.ring(0, steps[0].state)
     return worked
 
 
@@ -55,13 +73,29 @@ def _is_spent(instance: Instance) -> bool:
     return True
 
 
+def _composition() -> Step:
+    return Step(State.ANALYSED, DELIVERY_BATCH, compose)
+
+
+def _delivery() -> Step:
+    return Step(State.REPORTED, DELIVERY_BATCH, deliver)
+
+
 def analyse_waiting() -> int:
-    """Analyse and compose until nothing waits; return how many rows were worked on."""
-    return _in_batches(State.RECEIVED, settings.ECG_BATCH_SIZE, analyse) + _in_batches(
-        State.ANALYSED, settings.ECG_BATCH_SIZE, compose_all
-    )
+    """Do an Analyst's work until nothing waits; return how many rows were worked on."""
+    return _until_nothing_waits(Step(State.RECEIVED, settings.ECG_BATCH_SIZE, analyse))
+
+
+def compose_waiting() -> int:
+    """Compose reports until nothing waits; return how many rows were worked on."""
+    return _until_nothing_waits(_composition())
 
 
 def deliver_waiting() -> int:
     """Deliver until nothing waits; return how many rows were worked on."""
-    return _in_batches(State.REPORTED, DELIVERY_BATCH, deliver)
+    return _until_nothing_waits(_delivery())
+
+
+def report_waiting() -> int:
+    """Do a Courier's work, composing and delivering in turn, until nothing waits."""
+    return _until_nothing_waits(_composition(), _delivery())

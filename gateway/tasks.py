@@ -17,26 +17,26 @@ RINGS_A_SWEEP = 8
 
 @shared_task(name="gateway.tasks.analyse")
 def analyse(instance_id: int) -> None:  # noqa: ARG001 (the id is for whoever reads the queue)
-    """Analyse and report what waits, batch after batch, until nothing does."""
+    """Analyse what waits, batch after batch, until nothing does."""
     pipeline.analyse_waiting()
 
 
 @shared_task(name="gateway.tasks.deliver")
 def deliver(instance_id: int) -> None:  # noqa: ARG001
-    """Deliver what waits, batch after batch, until nothing does."""
-    pipeline.deliver_waiting()
+    """Compose and deliver what waits, batch after batch, until nothing does."""
+    pipeline.report_waiting()
 
 
 @shared_task(name="gateway.tasks.sweep_analysis")
 def sweep_analysis() -> None:
-    """Ring again for received and analysed instances that nobody holds."""
-    sweep((State.RECEIVED, State.ANALYSED))
+    """Ring again for received instances that nobody holds."""
+    sweep((State.RECEIVED,))
 
 
 @shared_task(name="gateway.tasks.sweep_delivery")
 def sweep_delivery() -> None:
-    """Ring again for reported instances that nobody holds."""
-    sweep((State.REPORTED,))
+    """Ring again for analysed and reported instances that nobody holds."""
+    sweep((State.ANALYSED, State.REPORTED))
 
 
 def sweep(states: tuple[State, ...]) -> int:

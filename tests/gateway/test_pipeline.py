@@ -62,6 +62,12 @@ def take(ds: Dataset, *, announced: str | None = None, cut_bytes: int = 0) -> In
     return Instance.objects.get(sop_instance_uid=uid)
 
 
+def analyse_and_compose() -> int:
+    """Do what an Analyst and a Courier do until nothing waits; return how many were composed."""
+    pipeline.analyse_waiting()
+    return pipeline.compose_waiting()
+
+
 def destination(title: str, host: str, port: int) -> Peer:
     """Make an archive known."""
     return Peer.objects.create(title=title, host=host, port=port, is_destination=True)
@@ -72,7 +78,7 @@ def destination(title: str, host: str, port: int) -> Peer:
 
 def test_a_picture_gets_ten_findings_and_two_reports() -> None:
     row = take(picture(accession_number="A-1"))
-    assert pipeline.analyse_waiting() == 1
+    assert analyse_and_compose() == 1
     row.refresh_from_db()
     assert row.state == State.REPORTED, row.reason
     assert {f.key for f in row.findings.all()} == set(KEYS)
@@ -85,7 +91,7 @@ def test_a_picture_gets_ten_findings_and_two_reports() -> None:
 
 def test_what_the_report_says_is_what_the_rows_say() -> None:
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     for kept in row.reports.all():
         text = report.render_tree(dcmread(spool.locate(kept.spool_name)))
@@ -95,7 +101,7 @@ def test_what_the_report_says_is_what_the_rows_say() -> None:
 
 def test_reports_composed_again_have_the_same_bytes() -> None:
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     kept = {r.kind: spool.locate(r.spool_name).read_bytes() for r in row.reports.all()}
     again = {kind.value: content for kind, _, content in sources.reports_of(row)}
@@ -112,7 +118,7 @@ def test_many_waiting_pictures_are_classified_in_one_go(monkeypatch: pytest.Monk
         return classify(pages)
 
     monkeypatch.setattr(network.predictor(), "classify", spy)
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     assert sizes == [5]
     assert set(Instance.objects.values_list("state", flat=True)) == {State.REPORTED}
     assert Report.objects.count() == 2 * len(rows)
@@ -120,11 +126,11 @@ def test_many_waiting_pictures_are_classified_in_one_go(monkeypatch: pytest.Monk
 
 def test_an_analyst_that_died_between_its_two_steps_is_followed_by_one_that_composes() -> None:
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     # As if it had died right after the findings were committed.
     Report.objects.all().delete()
     Instance.objects.filter(pk=row.pk).update(state=State.ANALYSED)
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert (row.state, row.reports.count()) == (State.REPORTED, 2)
 
@@ -136,7 +142,7 @@ def test_a_row_that_ends_every_process_that_works_on_it_is_given_up(settings: Se
         # Claimed, and never heard of again.
         assert leases.claim(State.RECEIVED, ids=[row.pk])
         Instance.objects.filter(pk=row.pk).update(lease_expires_at=timezone.now())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     good.refresh_from_db()
     assert (row.state, row.failed_in) == (State.FAILED, State.RECEIVED)
@@ -203,7 +209,7 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_delays_nobody(
     make: Callable[[], Dataset], word: str
 ) -> None:
     bad, good = take(make()), take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     bad.refresh_from_db()
     good.refresh_from_db()
     assert bad.state == State.REJECTED
@@ -215,7 +221,7 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_delays_nobody(
 
 def test_a_truncated_object_is_rejected() -> None:
     row = take(picture(), cut_bytes=100_000)
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert row.state == State.REJECTED
     assert row.reason
@@ -223,7 +229,7 @@ def test_a_truncated_object_is_rejected() -> None:
 
 def test_an_object_other_than_announced_is_rejected() -> None:
     row = take(picture(), announced="1.2.3.4")
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert row.state == State.REJECTED
     assert "differ" in row.reason
@@ -235,7 +241,7 @@ def test_an_object_without_patient_and_order_is_reported_all_the_same() -> None:
         if keyword in ds:
             delattr(ds, keyword)
     row = take(ds)
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert row.state == State.REPORTED, row.reason
 
@@ -248,7 +254,7 @@ def test_of_a_multi_frame_object_the_first_usable_page_is_read() -> None:
     empty = np.full_like(grey, 255)
     ds.PixelData = np.stack([empty, grey, grey]).tobytes()
     row = take(ds)
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert (row.state, row.frame_number) == (State.REPORTED, 2), row.reason
 
@@ -257,7 +263,7 @@ def test_a_64_character_uid_is_taken_and_referenced() -> None:
     uid = generate_uid(prefix="1.2.826.0.1.3680043.8.498.")[:63].rstrip(".")
     uid = uid + "1" * (64 - len(uid))
     row = take(picture(sop_instance_uid=uid))
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     row.refresh_from_db()
     assert row.state == State.REPORTED, row.reason
     assert all(len(r.sop_instance_uid) <= 64 for r in row.reports.all())
@@ -269,7 +275,7 @@ def test_a_64_character_uid_is_taken_and_referenced() -> None:
 def test_both_reports_reach_an_archive_once(store_scp: StoreSCP) -> None:
     destination(*store_scp.entity_args)
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     pipeline.deliver_waiting()
     pipeline.deliver_waiting()
     row.refresh_from_db()
@@ -280,7 +286,7 @@ def test_both_reports_reach_an_archive_once(store_scp: StoreSCP) -> None:
 
 def test_without_a_destination_reports_wait_and_spend_no_attempt(orthanc: Orthanc) -> None:
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     (held,) = leases.claim(State.REPORTED)
     deliver([held])
     row.refresh_from_db()
@@ -313,7 +319,7 @@ def test_what_an_archive_answers_decides_what_happens_next(
     with ScriptedArchive(status) as archive:
         destination(*archive.entity_args)
         row = take(picture())
-        pipeline.analyse_waiting()
+        analyse_and_compose()
         deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert row.state == state
@@ -327,7 +333,7 @@ def test_an_archive_that_is_away_is_tried_again_until_it_is_there() -> None:
         title, host, port = archive.entity_args
     destination(title, host, port)
     row = take(picture())
-    pipeline.analyse_waiting()
+    analyse_and_compose()
     deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.attempts) == (State.REPORTED, 1)
@@ -347,7 +353,7 @@ def test_what_one_archive_has_is_not_sent_again_when_another_is_away() -> None:
         destination(*archive.entity_args)
         late = destination("LATE", *gone[1:])
         row = take(picture())
-        pipeline.analyse_waiting()
+        analyse_and_compose()
         for _ in range(3):
             deliver(leases.claim(State.REPORTED))
         assert len(archive.stored) == 2
@@ -367,7 +373,7 @@ def test_an_archive_that_takes_no_reports_fails_the_row_with_the_reason_and_it_c
     with ScriptedArchive(0x0000, sop_classes=("1.2.840.10008.5.1.4.1.1.7",)) as archive:
         peer = destination(*archive.entity_args)
         row = take(picture())
-        pipeline.analyse_waiting()
+        analyse_and_compose()
         deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.failed_in) == (State.FAILED, State.REPORTED)
@@ -385,7 +391,7 @@ def test_a_report_that_changed_on_disk_is_never_sent() -> None:
     with ScriptedArchive(0x0000) as archive:
         destination(*archive.entity_args)
         row = take(picture())
-        pipeline.analyse_waiting()
+        analyse_and_compose()
         kept = row.reports.order_by("kind")[0]
         spool.locate(kept.spool_name).write_bytes(b"forged")
         deliver(leases.claim(State.REPORTED))
