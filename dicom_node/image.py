@@ -8,6 +8,7 @@ asked for are read from disk.
 ...     raster = image.read(0)
 """
 
+import errno
 import io
 import struct
 import warnings
@@ -47,6 +48,8 @@ MAX_HEADER_BYTES: Final = 16 << 20
 MAX_ENCODED_FRAME_BYTES: Final = 128 << 20
 MAX_INFLATED_BYTES: Final = 256 << 20
 
+#: Faults of this machine and this moment: they say nothing about the object.
+_PASSING: Final = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _PIXEL_DATA: Final = 0x7FE00010
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
@@ -451,6 +454,8 @@ def _faults_named() -> Iterator[None]:
         except InvalidDicomError as fault:
             raise ImageError("the file is no DICOM object") from fault
         except OSError as fault:
+            if fault.errno in _PASSING:
+                raise
             raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
         except MemoryError as fault:
             raise ImageError("the picture does not fit into memory") from fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 from django.conf import settings
@@ -31,6 +32,8 @@ def deliver(batch: Sequence[Instance]) -> None:
         return
     troubles: dict[int, list[Delivery]] = defaultdict(list)
     for peer in receivers:
+        # A Peer may take its time to connect, to answer, and for each report.
+        leases.renew(batch, lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S)
         for attempt in _send(peer, _lacking(batch, peer)):
             if attempt.outcome in (Delivery.Outcome.RETRY, Delivery.Outcome.REFUSED):
                 troubles[attempt.report.instance_id].append(attempt)
@@ -62,12 +65,25 @@ def _send(peer: Peer, reports: Sequence[Report]) -> list[Delivery]:
     if not reports:
         return []
     attempts: list[Delivery] = []
+    spoilt: list[Delivery] = []
+    files: list[Path] = []
     for report in reports:
-        attempts.append(
-            Delivery(report=report, peer=peer, outcome=Delivery.Outcome.RETRY, reason="not sent")
-        )
+        attempt = Delivery(report=report, peer=peer, outcome=Delivery.Outcome.RETRY)
+        try:
+            files.append(spool.verified(report.spool_name, sha256=report.sha256))
+            attempts.append(attempt)
+        except OSError as error:
+            attempt.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
+            spoilt.append(attempt)
+    if attempts:
+        _store(peer, files, attempts)
+    Delivery.objects.bulk_create([*attempts, *spoilt])
+    return [*attempts, *spoilt]
+
+
+def _store(peer: Peer, files: Sequence[Path], attempts: Sequence[Delivery]) -> None:
+    """Send `files` and write into each attempt what became of it."""
     try:
-        files = [spool.verified(r.spool_name, sha256=r.sha256) for r in reports]
         outcomes = scu.store(
             peer.entity,
             files,
@@ -79,16 +95,15 @@ def _send(peer: Peer, reports: Sequence[Report]) -> list[Delivery]:
             attempt.reason = str(error)[: leases.TEXT_LENGTH]
             if not error.retryable:
                 attempt.outcome = Delivery.Outcome.REFUSED
-    except OSError as error:
+    except Exception as error:
+        log.exception("attempt failed", peer=peer.title)
         for attempt in attempts:
-            attempt.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
+            attempt.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
     else:
         for attempt, outcome in zip(attempts, outcomes, strict=True):
             attempt.outcome = Delivery.Outcome(outcome.kind)
             attempt.status = outcome.status
             attempt.reason = outcome.reason[: leases.TEXT_LENGTH]
-    Delivery.objects.bulk_create(attempts)
-    return attempts
 
 
 def _conclude(instance: Instance, troubles: Sequence[Delivery], who: str) -> None:

@@ -13,7 +13,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -107,6 +107,15 @@ def claim(
         return []
     rows = Instance.objects.filter(lease_token=token, state=state)
     return list(rows.select_related("study", "model_version").order_by("pk"))
+
+
+def renew(batch: Sequence[Instance], *, lease_s: float) -> None:
+    """Hold the caller's rows for `lease_s` from now; a row that was lost stays lost."""
+    now = timezone.now()
+    for token in {row.lease_token for row in batch if row.lease_token}:
+        Instance.objects.filter(lease_token=token, lease_expires_at__gt=now).update(
+            lease_expires_at=now + datetime.timedelta(seconds=lease_s)
+        )
 
 
 def _held(instance: Instance) -> QuerySet[Instance]:

@@ -115,9 +115,15 @@ class Association(models.Model):
 
 
 class Study(models.Model):
-    """The study an instance belongs to, as its header says; one row a Study Instance UID."""
+    """The study an instance belongs to, as its header says.
 
-    study_instance_uid = models.CharField("Study Instance UID", max_length=UID_LENGTH, unique=True)
+    One row for each Study Instance UID *and* patient: two patients under one UID are somebody's
+    mistake, and must never be shown as one.
+    """
+
+    study_instance_uid = models.CharField(
+        "Study Instance UID", max_length=UID_LENGTH, db_index=True
+    )
     patient_id = models.CharField("patient ID", max_length=128, blank=True, db_index=True)
     patient_name = models.CharField(max_length=512, blank=True)
     accession_number = models.CharField(max_length=64, blank=True, db_index=True)
@@ -128,6 +134,11 @@ class Study(models.Model):
     class Meta:
         verbose_name_plural = "studies"
         ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("study_instance_uid", "patient_id"), name="study_is_of_one_patient"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.accession_number or self.study_instance_uid
@@ -138,12 +149,18 @@ class ModelVersion(models.Model):
 
     name = models.CharField(max_length=64)
     version = models.CharField(max_length=32)
-    sha256 = models.CharField("SHA-256 of the weights", max_length=64, unique=True)
+    sha256 = models.CharField("SHA-256 of the weights", max_length=64)
     card = models.JSONField(default=dict)
     first_used_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         ordering = ("-first_used_at",)
+        constraints = (
+            # The same weights calibrated anew are another version, with another card.
+            models.UniqueConstraint(
+                fields=("name", "version", "sha256"), name="model_version_is_unique"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"

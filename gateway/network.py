@@ -28,11 +28,9 @@ def model_version() -> ModelVersion:
     """Return the row of the network in use, made when it is first used."""
     network = predictor()
     row, _ = ModelVersion.objects.get_or_create(
+        name=network.name,
+        version=network.version,
         sha256=network.sha256,
-        defaults={
-            "name": network.name,
-            "version": network.version,
-            "card": network.card.as_dict(),
-        },
+        defaults={"card": network.card.as_dict()},
     )
     return row

@@ -17,7 +17,7 @@ from models.page import NotReadable, Page, find_page
 Raster = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
-MAX_PAGES = 20
+MAX_PAGES = 8
 """More frames than this are no ECG of a few pages but a film; the rest is not looked at."""
 
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
@@ -101,7 +101,9 @@ def _pictures(path: Path) -> Iterator[Raster]:
         raise ImageError("neither a DICOM object nor a picture (PNG, JPEG, BMP, TIFF)") from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise ImageError(f"damaged picture ({type(error).__name__})") from error
 
 

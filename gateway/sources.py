@@ -44,8 +44,8 @@ def study_of(path: Path, instance: Instance) -> Study:
         )
     row, _ = Study.objects.get_or_create(
         study_instance_uid=study_uid,
+        patient_id=_text(header, "PatientID", 128),
         defaults={
-            "patient_id": _text(header, "PatientID", 128),
             "patient_name": _text(header, "PatientName", 512),
             "accession_number": _text(header, "AccessionNumber", 64),
             "study_date": _date(header),

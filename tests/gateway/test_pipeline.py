@@ -269,6 +269,17 @@ def test_a_64_character_uid_is_taken_and_referenced() -> None:
     assert all(len(r.sop_instance_uid) <= 64 for r in row.reports.all())
 
 
+def test_two_patients_under_one_study_uid_are_never_shown_as_one() -> None:
+    first = picture(patient_id="ALICE")
+    second = picture(patient_id="BOB", study_instance_uid=str(first.StudyInstanceUID))
+    rows = [take(first), take(second)]
+    analyse_and_compose()
+    for row, patient in zip(rows, ("ALICE", "BOB"), strict=True):
+        row.refresh_from_db()
+        assert row.study is not None
+        assert row.study.patient_id == patient
+
+
 # --- deliver -----------------------------------------------------------------------------------
 
 
@@ -395,7 +406,8 @@ def test_a_report_that_changed_on_disk_is_never_sent() -> None:
         kept = row.reports.order_by("kind")[0]
         spool.locate(kept.spool_name).write_bytes(b"forged")
         deliver(leases.claim(State.REPORTED))
-        assert archive.stored == []
+        other = row.reports.exclude(pk=kept.pk).get()
+        assert archive.stored == [other.sop_instance_uid]
     row.refresh_from_db()
     assert row.state == State.REPORTED
     assert "SHA-256" in row.last_error

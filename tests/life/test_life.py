@@ -33,7 +33,9 @@ def running(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (*map(str, archive.entity_args), "--destination"),
     ]
     # Short leases: what a dead worker held is taken over soon, so the tests do not wait a minute.
-    with gateway(folder, peers=peers, ECG_LEASE_S="8", ECG_SWEEP_S="1") as started:
+    with gateway(
+        folder, peers=peers, ECG_LEASE_S="8", ECG_SWEEP_S="1", ECG_DICOM_TIMEOUT_S="5"
+    ) as started:
         yield started
 
 

@@ -48,8 +48,10 @@ def _lines(path: Path, network: Predictor) -> Iterator[dict[str, Any]]:
             else:
                 (reading,) = network.classify([found.page])
                 yield _line(path, found.number, network, reading=reading)
-    except (ImageError, OSError) as error:
-        reason = str(error) if isinstance(error, ImageError) else (error.strerror or "unreadable")
+    except ImageError as error:
+        yield _line(path, 1, network, reason=str(error))
+    except Exception as error:  # noqa: BLE001 (a bad file gets its line, the others go on)
+        reason = f"cannot be read ({type(error).__name__})"
         yield _line(path, 1, network, reason=reason)
 
 

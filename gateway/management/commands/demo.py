@@ -70,6 +70,12 @@ class Command(BaseCommand):
 
     def _peers(self, archive: ApplicationEntity) -> None:
         """Make the sender and the archive known; an archive of an earlier demo is forgotten."""
+        ours = (demonstration.SENDER, demonstration.ARCHIVE)
+        if Peer.objects.exclude(title__in=ours).exists():
+            raise CommandError(
+                f"{settings.ECG_DATA_DIR} belongs to a real gateway: it knows other Peers than the "
+                "demo's. Give the demo a folder of its own: ECG_DATA_DIR=var/demo"
+            )
         Peer.objects.filter(is_destination=True).update(is_destination=False)
         Peer.objects.update_or_create(
             title=demonstration.SENDER, host="127.0.0.1", port=104, defaults={"is_sender": True}
