@@ -112,7 +112,7 @@ def _keep(received: ReceivedInstance) -> Status:
             committing = True
     except BaseException:
         # A connection that broke during COMMIT leaves open whether the row exists. Then the file
-        # stays: an orphan is found by a later check, a row without its file is a lost ECG.
+        # stays: an orphan costs its bytes, a row without its file is a lost ECG.
         if not committing:
             received.path.parent.mkdir(parents=True, exist_ok=True)
             spool.locate(name).rename(received.path)

@@ -4,7 +4,7 @@
 
 Calibrates on the validation patients, then opens the test patients once: figures a finding with
 intervals and the number of positives, by layout (two of them never trained on), with the header
-left away, and two controls that must fail (shuffled labels, a page with its trace erased). Writes
+left away, and two controls that must be at chance (shuffled labels, pages without a trace). Writes
 the weights with their card, figures included. Nothing is ever claimed on simulated ECGs.
 """
 
@@ -189,7 +189,10 @@ def _controls(
     probability: NDArray[np.float64],
     data: Any,
 ) -> dict[str, float]:
-    """Figures that must be about one half; anything else is a leak."""
+    """Figures that must be about one half.
+
+    They show that neither the figures nor the drawing of a page carry the answer. They do not show
+    that nothing leaked in training: that would take a training with shuffled labels."""
     rng = np.random.default_rng(5)
     shuffled = [
         auroc(probability[:, column], rng.permutation(data.targets[:, column]))
