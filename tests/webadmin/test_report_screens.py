@@ -40,7 +40,7 @@ def test_the_file_is_what_was_sent_byte_for_byte(reader: Client) -> None:
     assert answer["Content-Disposition"].startswith("attachment; ")
     assert "7341902" not in answer["Content-Disposition"]
     assert "no-store" in answer["Cache-Control"]
-    served = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    served = answer.content
     assert served == spool.locate(report.spool_name).read_bytes()
 
 
