@@ -40,6 +40,10 @@ LABELS: Final[tuple[Label, ...]] = (
 
 KEYS: Final[tuple[str, ...]] = tuple(label.key for label in LABELS)
 
+#: What a page may be beside a twelve-lead page at 25 mm/s. The network tells them too, and such a
+#: page is not read: six leads only, and paper that ran at 50 mm/s.
+PAGE_KINDS: Final[tuple[str, ...]] = ("six_leads", "fast_paper")
+
 
 def index_of(key: str) -> int:
     """Position of `key` in every vector of ten.

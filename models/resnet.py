@@ -1,7 +1,7 @@
 """The residual network: pre-activation blocks, in the topology of keras-resnet.
 
 The network takes the packet and gives ten logits; a sigmoid turns each into its own probability
-(the findings do not exclude each other). Two ways in:
+(the findings do not exclude each other). Three ways in:
 
 ``packet``
     The packet as a colour picture: a 7x7 stem with stride 2. The first convolution then adds
@@ -9,6 +9,9 @@ The network takes the packet and gives ten logits; a sigmoid turns each into its
 ``unpacked``
     The packet's channels are first laid side by side again, (224, 224, 3) to (224, 672, 1),
     without any parameter, then a 7x15 stem with stride (2, 6) sees time run on across the cuts.
+``squashed``
+    The whole page, laid side by side and averaged to a third of its columns, (224, 224, 1): what
+    many others feed a network with. Kept as a baseline.
 
 Only Keras layers and ``keras.ops``: nothing here leans on one backend.
 
@@ -33,18 +36,21 @@ def build(architecture: Architecture) -> Any:
     Returns
     -------
     keras.Model
-        (batch, 224, 224, 3) packets, uint8 or float 0..255, to (batch, 10) logits in the order
-        of `models.labels.KEYS`.
+        (batch, 224, 224, 3) packets, uint8 or float 0..255, to (batch, 10 + extra) logits: the
+        first ten in the order of `models.labels.KEYS`, then what `Architecture.extra` says.
     """
     blocks, bottleneck = DEPTHS[architecture.depth]
     packet = keras.Input((SIDE_PX, SIDE_PX, SLICES), name="packet")
     # Paper becomes 0 and ink becomes 1, so that padding looks like paper.
     x = keras.layers.Rescaling(-1.0 / 255.0, offset=1.0, name="ink")(packet)
-    if architecture.input_kind == "unpacked":
+    if architecture.input_kind != "packet":
         x = keras.layers.Permute((1, 3, 2), name="slices_before_columns")(x)
         x = keras.layers.Reshape((SIDE_PX, SLICES * SIDE_PX, 1), name="side_by_side")(x)
+    if architecture.input_kind == "unpacked":
         x = _convolve(x, architecture.width, (7, 15), (2, 6), "stem")
     else:
+        if architecture.input_kind == "squashed":
+            x = keras.layers.AveragePooling2D((1, SLICES), name="squashed")(x)
         x = _convolve(x, architecture.width, (7, 7), (2, 2), "stem")
     x = _activate(x, "stem")
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
@@ -62,7 +68,8 @@ def build(architecture: Architecture) -> Any:
     x = _activate(x, "last")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(architecture.dropout, name="drop")(x)
-    logits = keras.layers.Dense(len(KEYS), dtype="float32", name="logits")(x)
+    outputs = len(KEYS) + architecture.extra
+    logits = keras.layers.Dense(outputs, dtype="float32", name="logits")(x)
     name = f"resnet{architecture.depth}_w{architecture.width}_{architecture.input_kind}"
     return keras.Model(packet, logits, name=name)
 
