@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from dicom_node.errors import ImageError
 from dicom_node.image import StoredImage
 from models.page import NotReadable, Page, find_page
+from models.picture import raster_of
 
 Raster = npt.NDArray[np.uint8]
 
@@ -96,7 +97,7 @@ def _pictures(path: Path) -> Iterator[Raster]:
                 )
             for number in range(min(getattr(picture, "n_frames", 1), MAX_PAGES)):
                 picture.seek(number)
-                yield _flatten(picture)
+                yield raster_of(picture)
     except UnidentifiedImageError:
         raise ImageError("neither a DICOM object nor a picture (PNG, JPEG, BMP, TIFF)") from None
     except ImageError:
@@ -105,17 +106,3 @@ def _pictures(path: Path) -> Iterator[Raster]:
         raise
     except Exception as error:
         raise ImageError(f"damaged picture ({type(error).__name__})") from error
-
-
-def _flatten(picture: Image.Image) -> Raster:
-    """Return a picture on white paper: what is transparent is paper."""
-    if picture.mode in ("L", "1"):
-        return np.asarray(picture.convert("L"))
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        values = np.asarray(picture, dtype=np.float64)
-        low, high = float(values.min()), float(values.max())
-        scaled = (values - low) / (high - low or 1.0) * 255.0
-        return np.round(scaled).astype(np.uint8)
-    rgba = picture.convert("RGBA")
-    paper = Image.new("RGBA", rgba.size, "white")
-    return np.asarray(Image.alpha_composite(paper, rgba).convert("RGB"))

@@ -10,9 +10,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from models.corpus.draw import draw_page
-from models.corpus.layouts import TRAINING_LAYOUTS
+from models.corpus.effects import VARIANTS, degrade
+from models.corpus.layouts import Layout
+from models.corpus.lettering import fonts_present
 from models.corpus.records import RATE_HZ
-from models.corpus.styles import Style, random_style
+from models.corpus.styles import Style, random_style, style_of
 from models.packet import SIDE_PX, SLICES, pack, unpack
 from models.page import NotReadable, find_page
 
@@ -33,13 +36,34 @@ COLUMNS_PX: Final = SLICES * SIDE_PX
 
 @dataclass(frozen=True)
 class Order:
-    """One page to draw."""
+    """One page to draw.
+
+    Attributes
+    ----------
+    signal_uv : int16 (12, n)
+        Microvolts at 250 Hz.
+    layout, style : str, or a layout or style itself
+        No style: one by lot, from the seed.
+    seed : int
+        Decides everything that is by lot.
+    effect : str
+        "mixed", or one of `models.corpus.effects.VARIANTS`.
+    speed_mm_per_s : float
+        25, or 50 for paper that ran fast.
+    """
 
     signal_uv: NDArray[np.int16]
-    layout: str
+    layout: str | Layout
     seed: int
     style: str | Style = ""
-    degrade: bool = True
+    effect: str = "mixed"
+    speed_mm_per_s: float = 25.0
+
+    def described(self) -> list[str | int | float]:
+        """What decides the page."""
+        name = self.layout if isinstance(self.layout, str) else self.layout.name
+        signal = zlib.crc32(self.signal_uv.tobytes())
+        return [signal, name, self.seed, str(self.style), self.effect, self.speed_mm_per_s]
 
 
 def packed(kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -49,7 +73,7 @@ def packed(kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def draw(order: Order) -> NDArray[np.uint8]:
     """Draw, find and scale one page: uint8 (224, 672). A page that is refused is not cropped."""
-    raster = _print(order)
+    raster = picture(order)
     try:
         grey = find_page(raster).grey
     except NotReadable:
@@ -57,32 +81,13 @@ def draw(order: Order) -> NDArray[np.uint8]:
     return unpack(pack(grey))
 
 
-def _print(order: Order) -> NDArray[np.uint8]:
+def picture(order: Order) -> NDArray[np.uint8]:
+    """The picture that would arrive: uint8 (rows, columns, 3)."""
     rng = np.random.default_rng(order.seed)
-    style = order.style or random_style(rng)
-    raster = draw_page(order.signal_uv, RATE_HZ, order.layout, style, order.seed)
-    return degrade(raster, rng) if order.degrade else raster
-
-
-def degrade(raster: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Pass a page through what happens between the printer and us: scanning, saving, shadow."""
-    if rng.random() < 0.5:
-        factor = float(rng.uniform(0.4, 1.0))
-        size = (round(raster.shape[1] * factor), round(raster.shape[0] * factor))
-        raster = np.asarray(cv2.resize(raster, size, interpolation=cv2.INTER_AREA))
-    if rng.random() < 0.3:
-        grey = cv2.cvtColor(raster, cv2.COLOR_RGB2GRAY)
-        raster = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
-    if rng.random() < 0.3:
-        rows, columns = raster.shape[:2]
-        corners = rng.uniform(0.55, 1.0, (2, 2)).astype(np.float32)
-        light = cv2.resize(corners, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        raster = np.clip(raster * light[..., None], 0, 255).astype(np.uint8)
-    if rng.random() < 0.5:
-        quality = int(rng.integers(35, 95))
-        _, code = cv2.imencode(".jpg", raster, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        raster = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
-    return raster
+    look = style_of(order.style) if order.style else random_style(rng)
+    look = replace(look, speed_mm_per_s=order.speed_mm_per_s)
+    raster = draw_page(order.signal_uv, RATE_HZ, order.layout, look, order.seed)
+    return (degrade if order.effect == "mixed" else VARIANTS[order.effect])(raster, rng)
 
 
 def refused_share(orders: Sequence[Order]) -> float:
@@ -93,7 +98,7 @@ def refused_share(orders: Sequence[Order]) -> float:
 
 def _is_refused(order: Order) -> bool:
     try:
-        find_page(_print(order))
+        find_page(picture(order))
     except NotReadable:
         return True
     return False
@@ -128,7 +133,8 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
     shape = (len(orders), SIDE_PX, COLUMNS_PX)
     wanted = {
         "shape": shape,
-        "orders": [[o.layout, o.seed, str(o.style)] for o in orders],
+        "orders": [order.described() for order in orders],
+        "fonts": fonts_present(),
         "made_by": _code(),
     }
     note = path.with_suffix(".json")
@@ -152,11 +158,22 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
 def _code() -> str:
     """Fingerprint of the code that decides how a page looks."""
     package = Path(__file__).parent.parent
-    drawing = ("corpus/draw.py", "corpus/layouts.py", "corpus/pages.py", "corpus/styles.py")
-    names = (*drawing, "page.py", "traces.py", "packet.py")
-    return hashlib.sha256(b"".join((package / name).read_bytes() for name in names)).hexdigest()
+    drawing = ("draw", "effects", "layouts", "lettering", "pages", "styles")
+    files = [package / "corpus" / f"{name}.py" for name in drawing]
+    files += [package / "packet.py", *sorted(_finding(package))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def layouts_for(index: int, count: int) -> list[str]:
-    """Return `count` training layouts for the record at `index`, all of them in turn."""
-    return [TRAINING_LAYOUTS[(index + step) % len(TRAINING_LAYOUTS)] for step in range(count)]
+def _finding(package: Path) -> set[Path]:
+    """The modules that `models.page` is made of: itself and what it imports of this package."""
+    found, waiting = set(), [package / "page.py"]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for line in path.read_text().splitlines():
+            if line.startswith("from models."):
+                name = line.split()[1].removeprefix("models.")
+                waiting.append(package / f"{name.replace('.', '/')}.py")
+    return found

@@ -10,11 +10,17 @@ What a label means here:
   positive nor negative.
 * ``bbb_completeness_unspecified`` = 1: whether the block is complete is unknown, so the record is
   unknown for both bundle branch blocks.
-* ``restored`` records have estimated amplitudes: they train, and never judge.
+* ``restored`` records have estimated amplitudes: they train, and never judge. One without a known
+  patient therefore trains whatever its hash says; one whose patient judges is left out.
+
+What else the sources say (`STATEMENTS`: an infarct, a first-degree block, ...) is no finding of
+ours; a network that must tell those apart as well learns better what normal is.
 """
 
+import argparse
 import csv
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +48,35 @@ _CLASSES: Final = {
 }
 
 
+#: Other statements of the sources, each with its SCP-ECG and SNOMED CT codes, by frequency.
+STATEMENTS: Final[dict[str, frozenset[str]]] = {
+    name: frozenset(codes.split())
+    for name, codes in (
+        ("sinus rhythm", "SR 426783006"),
+        ("sinus bradycardia", "SBRAD 426177001"),
+        ("sinus tachycardia", "STACH 427084000"),
+        ("sinus arrhythmia", "SARRH 427393009"),
+        ("first-degree AV block", "1AVB LPR 270492004 164947007"),
+        ("left anterior fascicular block", "LAFB 445118002"),
+        ("left axis deviation", "39732003"),
+        ("incomplete right bundle branch block", "IRBBB 713426002"),
+        ("intraventricular conduction delay", "IVCD 698252002"),
+        ("left ventricular hypertrophy", "LVH VCLVH 164873001"),
+        ("inferior infarct", "IMI ILMI IPLMI IPMI"),
+        ("anterior infarct", "ASMI AMI ALMI LMI"),
+        ("infarct", "IMI ILMI IPLMI IPMI ASMI AMI ALMI LMI PMI 164865005"),
+        ("ischaemia", "ISC_ ISCAL ISCAN ISCIN ISCAS ISCIL ISCLA 164861001"),
+        ("ST depression", "STD_ 429622005"),
+        ("T wave change", "NDT NT_ LOWT INVT TAB_ 164934002 59931005"),
+        ("nonspecific ST change", "NST_ 428750005 55930002"),
+        ("abnormal Q", "QWAVE 164917005"),
+        ("abnormal QRS", "ABQRS 164951009"),
+        ("left atrial enlargement", "LAO/LAE 67741000119109"),
+        ("paced", "PACE 10370003"),
+    )
+}
+
+
 class CorpusError(ValueError):
     """The corpus folder is not what it should be."""
 
@@ -60,8 +95,12 @@ class Record:
         1 present, 0 absent, in the order of `models.labels.KEYS`.
     known : float32 (10,)
         1 where the target is known, 0 where it must not count.
+    statements : float32 (len(STATEMENTS),)
+        1 where the source states it.
     judges : bool
         Whether it may be used for validation and test: neither restored nor with an artefact.
+    only_trains : bool
+        Restored, and of no known patient: on the training side whatever its hash says.
     signal_uv : int16 (12, 2500)
         Microvolts at 250 Hz.
     """
@@ -71,13 +110,26 @@ class Record:
     patient: str
     targets: NDArray[np.float32]
     known: NDArray[np.float32]
+    statements: NDArray[np.float32]
     judges: bool
+    only_trains: bool
     signal_uv: NDArray[np.int16]
 
     @property
     def part(self) -> Part:
         """The side of the split this patient is on."""
-        return part_of(self.patient)
+        return "train" if self.only_trains else part_of(self.patient)
+
+
+def add_corpus_argument(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the corpus folder: --corpus, else ECG_CORPUS_DIR, else None."""
+    named = os.environ.get("ECG_CORPUS_DIR")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        default=Path(named) if named else None,
+        help="folder of real ECGs (default: ECG_CORPUS_DIR)",
+    )
 
 
 def part_of(patient: str) -> Part:
@@ -140,12 +192,15 @@ def _record(row: dict[str, str], signal: NDArray[np.int16]) -> Record:
             targets[index_of(key)] = 0.0
             known[index_of(key)] = 0.0
     restored, artefact = row["restored"] == "1", row["artefact"] == "1"
+    codes = {code.partition(":")[0] for code in row["source_codes"].split(";")}
     return Record(
         record_id=row["record_id"],
         source=row["dataset"],
         patient=f"{row['dataset'].split(' (')[0]}/{row['patient_id'] or row['record_id']}",
         targets=targets,
         known=known,
+        statements=np.array([bool(codes & own) for own in STATEMENTS.values()], np.float32),
         judges=not (restored or artefact),
+        only_trains=restored and not row["patient_id"],
         signal_uv=signal,
     )

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from models.corpus.lettering import CHINESE_FONT
+
 Colour = tuple[int, int, int]
 
 
@@ -38,6 +40,24 @@ class Style:
         Height of the lead names.
     margin_mm : float
         Paper left and right of the tracing.
+    speed_mm_per_s : float
+        25 is the standard; at 50 the page holds half the time.
+    font : int
+        Place in `models.corpus.lettering.FONT_FILES`.
+    smooth : bool
+        Whether strokes have soft edges; a printer's own raster has none.
+    label_place : "above", "start" or "below"
+        Where a lead's name stands at its strip.
+    row_share : float
+        Height of a row against the usual one: below 1 rows crowd and waves overlap.
+    gap_mm : float
+        Paper between two columns, taken from the left column's end.
+    chinese, letterhead, scribbles, frame : bool
+        Chinese lettering in the header; a letterhead above; marks by hand; a frame around the grid.
+    noise_uv, drift_uv : float
+        Muscle tremor and breathing that the recorder added.
+    low_pass_hz : float
+        The recorder's filter; 0 for none.
     """
 
     paper: Colour = (255, 250, 248)
@@ -53,6 +73,19 @@ class Style:
     header: bool = True
     label_mm: float = 3.2
     margin_mm: float = 8.0
+    speed_mm_per_s: float = 25.0
+    font: int = 0
+    smooth: bool = True
+    label_place: str = "above"
+    row_share: float = 1.0
+    gap_mm: float = 0.0
+    chinese: bool = False
+    letterhead: bool = False
+    scribbles: bool = False
+    frame: bool = False
+    noise_uv: float = 0.0
+    drift_uv: float = 0.0
+    low_pass_hz: float = 0.0
 
 
 STYLES: Final[dict[str, Style]] = {
@@ -74,12 +107,6 @@ UNSEEN_STYLE: Final = "blue"
 
 _TRAINING: Final = tuple(name for name in STYLES if name != UNSEEN_STYLE)
 
-#: Names an invented header draws from. None of them says anything about the heart.
-HEADER_WORDS: Final = (
-    "ID", "Name", "Sex", "Age", "Room", "Ward", "Date", "Time", "Device", "Technician", "Order",
-    "Ref.", "Location", "Cart", "Page 1 of 1", "Unit", "Station", "Site",
-)  # fmt: skip
-
 
 def style_of(style: str | Style) -> Style:
     """The style of that name, or the style itself.
@@ -99,21 +126,60 @@ def style_of(style: str | Style) -> Style:
 def random_style(rng: np.random.Generator) -> Style:
     """A new look for a training page; never that of `UNSEEN_STYLE`."""
     base = STYLES[_TRAINING[int(rng.integers(len(_TRAINING)))]]
+    if base.grid == "lines" and min(base.paper) > 128 and rng.random() < 0.15:
+        base = _any_grid(base, rng)
+    chinese = bool(rng.random() < 0.2)
     return replace(
         base,
-        paper=_shift(base.paper, rng, 6),
-        fine=_shift(base.fine, rng, 10),
-        coarse=_shift(base.coarse, rng, 18),
-        ink=_shift(base.ink, rng, 24),
-        px_per_mm=float(rng.uniform(3.6, 5.6)),
-        trace_mm=float(rng.uniform(0.2, 0.55)),
+        paper=_shift(base.paper, rng, 8),
+        fine=_shift(base.fine, rng, 12),
+        coarse=_shift(base.coarse, rng, 22),
+        ink=_ink(base.ink, rng),
+        px_per_mm=_density(rng),
+        trace_mm=float(rng.uniform(0.15, 0.6)),
         gain_mm_per_mv=float(rng.choice([10.0, 5.0, 20.0], p=[0.9, 0.08, 0.02])),
-        calibration=str(rng.choice(["left", "right", "none"], p=[0.55, 0.1, 0.35])),
-        separators=str(rng.choice(["bars", "ticks", "none"], p=[0.4, 0.2, 0.4])),
-        header=bool(rng.random() < 0.5) and base.header,
-        label_mm=float(rng.uniform(2.2, 4.2)),
-        margin_mm=float(rng.uniform(2.0, 16.0)),
+        calibration=str(rng.choice(["left", "right", "none"], p=[0.5, 0.1, 0.4])),
+        separators=str(rng.choice(["bars", "ticks", "none"], p=[0.35, 0.2, 0.45])),
+        header=bool(rng.random() < 0.6),
+        label_mm=float(rng.uniform(2.0, 4.4)),
+        margin_mm=float(rng.uniform(1.0, 18.0)),
+        font=CHINESE_FONT if chinese else int(rng.integers(CHINESE_FONT)),
+        smooth=bool(rng.random() < 0.7),
+        label_place=str(rng.choice(["above", "start", "below"], p=[0.7, 0.2, 0.1])),
+        row_share=float(rng.uniform(0.72, 1.15)),
+        gap_mm=float(rng.choice([0.0, rng.uniform(0.5, 5.0)], p=[0.6, 0.4])),
+        chinese=chinese,
+        letterhead=bool(rng.random() < 0.25),
+        scribbles=bool(rng.random() < 0.08),
+        frame=bool(rng.random() < 0.15),
+        noise_uv=float(rng.choice([0.0, rng.uniform(3.0, 25.0)], p=[0.65, 0.35])),
+        drift_uv=float(rng.choice([0.0, rng.uniform(20.0, 160.0)], p=[0.6, 0.4])),
+        low_pass_hz=float(rng.choice([0.0, 40.0, 25.0], p=[0.55, 0.37, 0.08])),
     )
+
+
+def _density(rng: np.random.Generator) -> float:
+    """From a screenshot 600 pixels wide to a sheet scanned at 300 dpi; mostly in between."""
+    low, high = ((2.4, 3.4), (3.4, 5.6), (5.6, 11.0))[int(rng.choice(3, p=[0.2, 0.7, 0.1]))]
+    return float(rng.uniform(low, high))
+
+
+def _any_grid(base: Style, rng: np.random.Generator) -> Style:
+    """A grid of a colour that no named style has; blue stays out, see `UNSEEN_STYLE`."""
+    red, green = rng.integers(150, 245, 2)
+    coarse = (int(red), int(green), int(rng.integers(90, max(91, min(red, green)))))
+    light = rng.uniform(0.35, 0.7)
+    fine = tuple(round(c + (255 - c) * light) for c in coarse)
+    return replace(base, paper=(253, 253, 250), coarse=coarse, fine=(fine[0], fine[1], fine[2]))
+
+
+def _ink(base: Colour, rng: np.random.Generator) -> Colour:
+    """Mostly near black (or the dark screen's own), now and then blue, grey or another light."""
+    if rng.random() < 0.8:
+        return _shift(base, rng, 28)
+    if max(base) < 100:
+        return ((20, 30, 120), (90, 90, 95), (60, 20, 25))[int(rng.integers(3))]
+    return ((240, 230, 90), (235, 240, 245), (110, 225, 250))[int(rng.integers(3))]
 
 
 def _shift(colour: Colour, rng: np.random.Generator, spread: int) -> Colour:
