@@ -1,7 +1,7 @@
-"""Find the tracing on a picture: crop to it, right the polarity, or refuse with the reason.
+"""Find the tracing on a picture: lay it straight, crop to it, right the polarity, or refuse.
 
-What makes a picture a page is decided by `models.traces`; this module prepares the ink for it and
-cuts the page out. Rules only, no learning; every refusal is a sentence a person can act on.
+What makes a picture a page is decided by `models.traces`, how it lies by `models.skew`; this
+module cuts the page out. Rules only, no learning; every refusal is a sentence a person can act on.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ink import MAX_UNEVENNESS, Ink, brightest, find_ink, without_grid
+from models.skew import Skew, find_skew, level_picture, to_picture
 from models.traces import NotReadable, Traces, find_traces
 
 __all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
@@ -18,10 +20,11 @@ __all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
 Corner = tuple[float, float]
 
 MIN_SIDE_PX: Final = 200
-_WORK_COLUMNS_PX: Final = 1100
-_MAX_UNEVENNESS: Final = 20.0
-#: What stands out less than this, in greys, is no line.
-_FAINT: Final = 12.0
+#: A page that has to be warped is cut with at most this many columns: two for each of the packet's.
+_CUT_COLUMNS_PX: Final = 1344
+#: Paper left around the traces, as shares of the working width: beside them, above and below.
+_BESIDE: Final = 0.012
+_ABOVE: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Page:
     Attributes
     ----------
     grey : uint8 (rows, columns)
-        Dark trace on light paper, time from left to right.
+        Dark trace on light paper, rows level, time from left to right.
     region : four (column, row) corners
-        Where it lies in the picture, clockwise from the top left, in pixels of the picture.
+        Where it lies in the picture, clockwise from the tracing's own top left, in pixels of the
+        picture.
     quality : dict
         ``contrast`` 0..1 of trace against paper, ``rows`` of trace found, ``coverage`` 0..1 of the
-        width that the traces cover, ``sharpness`` 0..1, ``inverted`` 0 or 1.
+        width that the traces cover, ``skew_deg`` how far rows were tilted (clockwise positive),
+        ``inverted`` 0 or 1.
     """
 
     grey: NDArray[np.uint8]
@@ -62,36 +67,24 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
         The picture is no such page; ``reason`` says why.
     """
     _check(raster)
-    rows, columns = raster.shape[:2]
-    scale = min(1.0, _WORK_COLUMNS_PX / columns)
-    small = _brightest(_shrink(raster, scale))
-    inverted = _is_light_on_dark(small)
-    if inverted:
-        small = 255 - small
-    paper = _paper(small)
-    if _unevenness(paper) > _MAX_UNEVENNESS:
+    ink = find_ink(raster)
+    if ink.unevenness > MAX_UNEVENNESS:
         raise NotReadable("not an ECG page: no even paper behind the lines")
-    darkness = np.asarray(cv2.subtract(paper, small))
-    darkest = float(np.percentile(darkness, 99.7))
-    if darkest < 25.0:
+    if ink.darkest < 25.0:
         raise NotReadable("blank picture: nothing darker than its surroundings")
-    traces = find_traces(darkness, darkest)
-    box = _grown(traces, small.shape, margin=0.022)
-    left, top, right, bottom = (round(edge / scale) for edge in box)
-    right, bottom = min(right, columns), min(bottom, rows)
+    skew = find_skew(ink.darkness, ink.darkest)
+    level = without_grid(level_picture(ink.darkness, skew))
+    traces = find_traces(level, ink.darkest)
+    box = _grown(traces, level.shape)
     quality = {
-        "contrast": round(min(1.0, darkest / 255.0), 3),
+        "contrast": round(min(1.0, ink.darkest / 255.0), 3),
         "rows": float(traces.rows),
         "coverage": round(traces.coverage, 3),
-        "inverted": float(inverted),
+        "skew_deg": round(skew.degrees, 2),
+        "inverted": float(ink.inverted),
     }
-    region: tuple[Corner, Corner, Corner, Corner] = (
-        (float(left), float(top)),
-        (float(right), float(top)),
-        (float(right), float(bottom)),
-        (float(left), float(bottom)),
-    )
-    return Page(_grey(raster[top:bottom, left:right], inverted), region, quality)
+    grey, region = _cut(raster, ink, skew, box)
+    return Page(grey, region, quality)
 
 
 def _check(raster: NDArray[np.uint8]) -> None:
@@ -104,64 +97,64 @@ def _check(raster: NDArray[np.uint8]) -> None:
         raise NotReadable(f"picture too small: {columns} x {rows} pixels")
 
 
-def _brightest(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The brightest channel: on it a coloured grid is nearly as light as paper."""
-    if raster.ndim == 2:
-        return raster
-    red, green, blue = cv2.split(raster)
-    return np.asarray(cv2.max(cv2.max(red, green), blue))
+def _cut(
+    raster: NDArray[np.uint8], ink: Ink, skew: Skew, box: tuple[int, int, int, int]
+) -> tuple[NDArray[np.uint8], tuple[Corner, Corner, Corner, Corner]]:
+    """Cut the box of the level picture out of the picture, and say where its corners lie there."""
+    rows, columns = raster.shape[:2]
+    left, top, right, bottom = box
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
+    if skew.is_straight:
+        edges = np.rint(corners / ink.scale)
+        edges = np.clip(edges, 0, (columns, rows))
+        (left, top), (right, bottom) = edges[0].astype(int), edges[2].astype(int)
+        return _grey(raster[top:bottom, left:right], ink.inverted), _region(edges)
+    edges = to_picture(corners, skew) / ink.scale
+    grey = _warped(raster, edges, ink.inverted)
+    return grey, _region(np.clip(edges, 0, (columns, rows)))
+
+
+def _region(edges: NDArray[np.float64]) -> tuple[Corner, Corner, Corner, Corner]:
+    first, second, third, fourth = ((float(x), float(y)) for x, y in edges)
+    return first, second, third, fourth
+
+
+def _warped(
+    raster: NDArray[np.uint8], edges: NDArray[np.float64], inverted: bool
+) -> NDArray[np.uint8]:
+    """The quadrilateral as a rectangle, no larger than the network can use."""
+    sides = np.linalg.norm(edges - np.roll(edges, -1, axis=0), axis=1)
+    width, height = max(sides[0], sides[2]), max(sides[1], sides[3])
+    factor = min(1.0, _CUT_COLUMNS_PX / width)
+    grey = _grey(raster, inverted)
+    if factor < 0.75:
+        size = (round(grey.shape[1] * factor), round(grey.shape[0] * factor))
+        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+        edges = edges * factor
+        width, height = width * factor, height * factor
+    size = (max(3, round(width)), max(1, round(height)))
+    target = np.array([(0, 0), (size[0], 0), size, (0, size[1])], np.float32)
+    matrix = cv2.getPerspectiveTransform(edges.astype(np.float32), target)
+    return np.asarray(
+        cv2.warpPerspective(
+            grey, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
 
 
 def _grey(raster: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
     """Luminance; of a dark screen the brightest channel, turned over: a coloured trace is dark."""
     cut = np.ascontiguousarray(raster)
     if inverted:
-        return np.asarray(255 - _brightest(cut))
+        return np.asarray(255 - brightest(cut))
     return cut if cut.ndim == 2 else np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY))
 
 
-def _is_light_on_dark(small: NDArray[np.uint8]) -> bool:
-    """Whether the lines are lighter than what surrounds them.
-
-    Lines stand out from their surroundings on one side only; the third power says on which. How
-    dark the whole picture is says nothing: a page photographed in a dim room is still ink on paper.
-    """
-    side = max(9, small.shape[1] // 28) | 1
-    stands_out = small.astype(np.float32) - cv2.blur(small.astype(np.float32), (side, side))
-    stands_out[np.abs(stands_out) < _FAINT] = 0.0
-    return float((stands_out**3).sum(dtype=np.float64)) > 0.0
-
-
-def _shrink(raster: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    whole = np.ascontiguousarray(raster)
-    if scale >= 1.0:
-        return whole
-    size = (max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale)))
-    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
-
-
-def _paper(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture without its lines: what is darker than this is ink, shadows and folds are not."""
-    side = max(9, small.shape[1] // 40) | 1
-    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    return np.asarray(cv2.blur(closed, (side, side)))
-
-
-def _unevenness(paper: NDArray[np.uint8]) -> float:
-    """How much the paper changes over an eighth of the width, in greys.
-
-    Real pages, photographed ones with shadows and folds included, stay below 6; photographs of
-    anything else lie above 35.
-    """
-    side = (paper.shape[1] // 8) | 1
-    return float(np.percentile(cv2.absdiff(paper, cv2.blur(paper, (side, side))), 90))
-
-
-def _grown(traces: Traces, shape: tuple[int, ...], *, margin: float) -> tuple[int, int, int, int]:
-    by = round(margin * shape[1])
+def _grown(traces: Traces, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    beside, above = round(_BESIDE * shape[1]), round(_ABOVE * shape[1])
     return (
-        max(0, traces.left - by),
-        max(0, traces.top - by),
-        min(shape[1], traces.right + by),
-        min(shape[0], traces.bottom + by),
+        max(0, traces.left - beside),
+        max(0, traces.top - above),
+        min(shape[1], traces.right + beside),
+        min(shape[0], traces.bottom + above),
     )

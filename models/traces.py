@@ -15,20 +15,32 @@ from numpy.typing import NDArray
 
 _MIN_ROWS: Final = 3
 _MAX_ROWS: Final = 16
-_DARKEST_SHARES: Final = (0.4, 0.55, 0.7)
+#: Tried from middle to generous to strict: a grey grid joins everything until it falls below the
+#: limit, a faint trace falls to pieces.
+_DARKEST_SHARES: Final = (0.55, 0.4, 0.7)
 _MIN_COVERAGE: Final = 0.7
+#: Enough to stop trying further limits.
+_GOOD_COVERAGE: Final = 0.9
 #: A piece may hold all rows when tall waves join them, but a frame around the page is none.
 _MAX_HEIGHT: Final = 0.95
 #: Share of a column that a piece fills: rows joined by tall waves fill it together, a grid more.
 _MAX_FILL: Final = 0.1
-#: Half the width of the broadest strokes, as a share of the picture's width.
-_MAX_STROKE_SHARE: Final = 0.0036
+#: The broadest strokes, as a share of the picture's width.
+_MAX_STROKE_SHARE: Final = 0.0072
 #: Lettering has 1.4 strokes above each other in a column and fills 0.85 of its columns or less;
 #: traces have 1.0 to 1.25, and fill nearly all, also where rows overlap.
 _MAX_STROKES_A_COLUMN: Final = 1.33
 _MIN_FILLED: Final = 0.93
 #: About one millimetre of a page 250 mm wide.
 _MIN_WANDER: Final = 0.004
+#: A piece shorter than this, as a share of the width, is no trace.
+_MIN_PIECE: Final = 0.11
+#: A printed rule or a frame's edge stays within this.
+_RULE_PX: Final = 2.0
+#: Share of a piece's pixels that may lie deep inside; share of all width that may be such pieces.
+_MAX_BROAD: Final = 0.01
+_MAX_BROAD_WIDTH: Final = 0.3
+_MAX_SPECKS: Final = 60_000
 
 
 class NotReadable(ValueError):
@@ -67,10 +79,35 @@ class Traces:
     coverage: float
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A long connected piece of ink: its box, and how it passes the columns of the box.
+
+    `strokes` counts the strokes above each other in a column that has any, `filled` is the share
+    of columns that have any, `wander` how far the upper edge moves, in pixels (most of it, and
+    all of it).
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    strokes: float
+    filled: float
+    wander: float
+    reach: float
+
+    @property
+    def is_rule(self) -> bool:
+        return self.reach <= _RULE_PX
+
+    @property
+    def is_lettering(self) -> bool:
+        return self.strokes > _MAX_STROKES_A_COLUMN and self.filled < _MIN_FILLED
+
+
 def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
     """Find the traces of a page.
-
-    Tries from generous to strict: a grey grid joins everything until it falls below the limit.
 
     Parameters
     ----------
@@ -88,52 +125,102 @@ def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
     found: list[Traces] = []
     for share in _DARKEST_SHARES:
         try:
-            found.append(_traces((darkness > share * darkest).astype(np.uint8)))
+            found.append(_traces((darkness > share * darkest).view(np.uint8)))
         except NotReadable as refusal:
             refusals.append(refusal)
+        else:
+            if found[-1].coverage >= _GOOD_COVERAGE:
+                return found[-1]
     if not found:
         raise max(refusals, key=lambda refusal: len(refusal.reason))
-    return max(
-        found, key=lambda traces: (traces.coverage > 0.6, traces.rows >= _MIN_ROWS, traces.coverage)
-    )
+    return max(found, key=lambda traces: traces.coverage)
 
 
 def _traces(ink: NDArray[np.uint8]) -> Traces:
     rows, columns = ink.shape
     joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    if len(stats) > 60_000:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    if count > _MAX_SPECKS:
         raise NotReadable("not an ECG page: specks all over")
-    boxes = stats[1:]
-    widths, heights = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
-    areas = boxes[:, cv2.CC_STAT_AREA]
-    fill = areas / np.maximum(1, widths)
-    is_trace = (
-        (widths > 0.11 * columns)
+    widths, heights = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    fill = stats[:, cv2.CC_STAT_AREA] / np.maximum(1, widths)
+    is_long = (
+        (widths > _MIN_PIECE * columns)
         & (heights > 3)
         & (heights < _MAX_HEIGHT * rows)
         & (fill < _MAX_FILL * rows + 6)
     )
-    wide = boxes[is_trace]
-    if len(wide) == 0:
+    is_long[0] = False
+    if not is_long.any():
         raise NotReadable("not an ECG page: no trace runs across the picture")
-    pieces = np.isin(labels, np.flatnonzero(is_trace) + 1) & (ink > 0)
-    strokes = cv2.distanceTransform(ink, cv2.DIST_L2, 3)[pieces]
-    if np.percentile(strokes, 95) > _MAX_STROKE_SHARE * columns:
+    long = np.flatnonzero(is_long)
+    broad = _broad(labels, ink, count)
+    pieces = [_piece(labels, ink, stats[index], int(index)) for index in long]
+    if _is_written(pieces):
+        raise NotReadable("not an ECG page: lettering or shapes, no traces")
+    is_broad = broad[long] > _MAX_BROAD * stats[long, cv2.CC_STAT_AREA]
+    if widths[long][is_broad].sum() > _MAX_BROAD_WIDTH * widths[long].sum():
         raise NotReadable("not an ECG page: broad shapes, no thin traces")
-    _check_writing(labels, ink, stats, np.flatnonzero(is_trace) + 1)
-    left = int(wide[:, cv2.CC_STAT_LEFT].min())
-    right = int((wide[:, cv2.CC_STAT_LEFT] + wide[:, cv2.CC_STAT_WIDTH]).max())
-    top = int(wide[:, cv2.CC_STAT_TOP].min())
-    bottom = int((wide[:, cv2.CC_STAT_TOP] + wide[:, cv2.CC_STAT_HEIGHT]).max())
+    if max(piece.wander for piece in pieces) < _MIN_WANDER * columns:
+        raise NotReadable("no heartbeat: the traces are flat")
+    is_trace = ~is_broad & [not (piece.is_lettering or piece.is_rule) for piece in pieces]
+    if not is_trace.any():
+        raise NotReadable("not an ECG page: lettering or shapes, no traces")
+    chosen = np.zeros(count, np.uint8)
+    chosen[long[is_trace]] = 1
+    mask = np.asarray(cv2.bitwise_and(chosen[labels], ink))
+    return _measured([pieces[index] for index in np.flatnonzero(is_trace)], mask)
+
+
+def _piece(
+    labels: NDArray[np.int32], ink: NDArray[np.uint8], box: NDArray[np.int32], label: int
+) -> _Piece:
+    left, top, width, height = (int(value) for value in box[:4])
+    part = (slice(top, top + height), slice(left, left + width))
+    inside = (labels[part] == label) & (ink[part] > 0)
+    a_column = np.count_nonzero(inside[1:] & ~inside[:-1], axis=0) + inside[0]
+    has_ink = a_column > 0
+    if not has_ink.any():
+        return _Piece(left, top, width, height, 0.0, 0.0, 0.0, 0.0)
+    upper = np.argmax(inside, axis=0)[has_ink]
+    low, high = np.percentile(upper, (5, 95))
+    return _Piece(
+        left, top, width, height,
+        strokes=float(a_column[has_ink].mean()),
+        filled=float(has_ink.mean()),
+        wander=float(high - low),
+        reach=float(upper.max() - upper.min()),
+    )  # fmt: skip
+
+
+def _is_written(pieces: list[_Piece]) -> bool:
+    """Whether most of the ink passes its columns like lettering, not like traces."""
+    strokes = np.average([p.strokes for p in pieces], weights=[p.width for p in pieces])
+    filled = np.median([p.filled for p in pieces])
+    return bool(strokes > _MAX_STROKES_A_COLUMN and filled < _MIN_FILLED)
+
+
+def _broad(labels: NDArray[np.int32], ink: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
+    """Pixels of each piece that lie deeper inside it than in any trace."""
+    side = max(3, round(_MAX_STROKE_SHARE * ink.shape[1])) | 1
+    inner = cv2.erode(ink, np.ones((side, side), np.uint8))
+    return np.bincount(labels[inner > 0], minlength=count)
+
+
+def _measured(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
+    columns = mask.shape[1]
+    left = min(piece.left for piece in pieces)
+    right = max(piece.left + piece.width for piece in pieces)
+    top = min(piece.top for piece in pieces)
+    bottom = max(piece.top + piece.height for piece in pieces)
     # Strokes above each other, not pieces: rows whose tall waves touch are one piece.
-    crossings = (pieces & ~np.pad(pieces, ((1, 0), (0, 0)))[:-1]).sum(axis=0)
+    begins = cv2.subtract(mask[1:], mask[:-1])
+    crossings = np.asarray(cv2.reduce(begins, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel()
     covered = np.zeros(columns, dtype=bool)
-    for box in wide:
-        start = int(box[cv2.CC_STAT_LEFT])
-        covered[start : start + int(box[cv2.CC_STAT_WIDTH])] = True
+    for piece in pieces:
+        covered[piece.left : piece.left + piece.width] = True
     coverage = float(covered.sum()) / columns
-    count = int(np.percentile(crossings[left:right], 75))
+    count = int(np.percentile(crossings[left:right] + mask[0, left:right], 75))
     if count > 3 * _MAX_ROWS:
         raise NotReadable(f"not an ECG page: {count} lines above each other")
     if coverage < _MIN_COVERAGE:
@@ -146,38 +233,3 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
             f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
         )
     return Traces(left, top, right, bottom, count, coverage)
-
-
-def _check_writing(
-    labels: NDArray[np.int32],
-    ink: NDArray[np.uint8],
-    stats: NDArray[np.int32],
-    pieces: NDArray[np.intp],
-) -> None:
-    """Refuse what wanders like lettering, and what does not wander at all.
-
-    A trace passes each column once and leaves none out; letters have strokes above each other and
-    gaps between them. A trace without any heartbeat moves by no millimetre.
-    """
-    columns = ink.shape[1]
-    strokes, filled, wander = [], [], []
-    for piece in pieces:
-        left, top, width, height = (int(value) for value in stats[piece][:4])
-        box = (slice(top, top + height), slice(left, left + width))
-        inside = (labels[box] == piece) & (ink[box] > 0)
-        begins = inside & ~np.pad(inside, ((1, 0), (0, 0)))[:-1]
-        a_column = begins.sum(axis=0)
-        has_ink = a_column > 0
-        upper = np.argmax(inside, axis=0)[has_ink]
-        strokes.append(float(a_column[has_ink].mean()) if has_ink.any() else 0.0)
-        filled.append(float(has_ink.mean()))
-        low, high = np.percentile(upper, (5, 95)) if has_ink.any() else (0.0, 0.0)
-        wander.append(float(high - low) / columns)
-    widths = stats[pieces, cv2.CC_STAT_WIDTH]
-    if (
-        np.average(strokes, weights=widths) > _MAX_STROKES_A_COLUMN
-        and np.median(filled) < _MIN_FILLED
-    ):
-        raise NotReadable("not an ECG page: lettering or shapes, no traces")
-    if max(wander) < _MIN_WANDER:
-        raise NotReadable("no heartbeat: the traces are flat")
