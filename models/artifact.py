@@ -8,12 +8,19 @@ A folder ``<name>-<version>`` holds
     Everything a machine needs to serve it and a person to judge it, see `ModelCard`.
 ``MODEL_CARD.md``
     The same for people.
+``serving.tflite``
+    The same network converted for serving, see `models.forward`. Networks without it are converted
+    when they are loaded.
+``familiarity.npz``
+    How far a page is from those the network learned from, see `models.familiarity`. Without it
+    every page counts as familiar.
 ``SHA256SUMS``
     The hashes of the other files, in the format of sha256sum(1).
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,11 +28,16 @@ from typing import Any, Final
 
 from models.architecture import Architecture
 from models.calibrate import Calibration
-from models.labels import KEYS
+from models.familiarity import Familiarity
+from models.forward import Forward, convert
+from models.labels import KEYS, PAGE_KINDS
 
 STORE: Final = Path(__file__).resolve().parent / "store"
 WEIGHTS: Final = "weights.weights.h5"
 CARD: Final = "card.json"
+PAGE: Final = "MODEL_CARD.md"
+SERVING: Final = "serving.tflite"
+FAMILIARITY: Final = "familiarity.npz"
 SUMS: Final = "SHA256SUMS"
 
 
@@ -53,6 +65,9 @@ class ModelCard:
         The evaluation, as `models.evaluate` wrote it.
     training : dict
         The recipe, the sources and their licences.
+    page_kind_thresholds : dict of key to float
+        Probability, 0..1, from which a page is one of `models.labels.PAGE_KINDS` and is not read;
+        a kind left out is never refused.
     """
 
     name: str
@@ -63,6 +78,7 @@ class ModelCard:
     validated: dict[str, bool]
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    page_kind_thresholds: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as plain JSON values."""
@@ -92,7 +108,23 @@ class ModelCard:
                 f"card.json: expected the findings {', '.join(KEYS)}; "
                 f"received {', '.join(card.validated)}"
             )
+        card._check_page_kinds()
         return card
+
+    def _check_page_kinds(self) -> None:
+        kinds = self.page_kind_thresholds
+        if not set(kinds) <= set(PAGE_KINDS):
+            raise ArtifactError(
+                f"card.json: expected page kinds among {', '.join(PAGE_KINDS)}; "
+                f"received {', '.join(kinds)}"
+            )
+        if kinds and self.architecture.extra < len(PAGE_KINDS):
+            raise ArtifactError(
+                f"card.json: thresholds of page kinds need {len(PAGE_KINDS)} extra logits; "
+                f"the network has {self.architecture.extra}"
+            )
+        if not all(0.0 < value < 1.0 for value in kinds.values()):
+            raise ArtifactError("card.json: expected thresholds of page kinds between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -125,6 +157,32 @@ class Artifact:
         """The weights file."""
         return self.folder / WEIGHTS
 
+    @property
+    def outputs(self) -> int:
+        """Logits of the network: the ten findings and what follows them."""
+        return len(KEYS) + self.card.architecture.extra
+
+    def network(self) -> Any:
+        """Build the Keras network and load its weights; loads TensorFlow."""
+        # A machine without a GPU is no news worth a screen of warnings.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from models.resnet import build
+
+        network = build(self.card.architecture)
+        network.load_weights(str(self.weights))
+        return network
+
+    def forward(self, *, threads: int | None = None) -> Forward:
+        """Load the forward pass that serves; without TensorFlow when it was converted before."""
+        path = self.folder / SERVING
+        code = path.read_bytes() if path.is_file() else convert(self.network())
+        return Forward(code, outputs=self.outputs, threads=threads)
+
+    def familiarity(self) -> Familiarity | None:
+        """Load what tells a familiar page; None when the artifact holds nothing of the kind."""
+        path = self.folder / FAMILIARITY
+        return Familiarity.load(path) if path.is_file() else None
+
     def verify(self) -> "Artifact":
         """Compare every file with its hash, and the weights with the card; return self.
 
@@ -141,6 +199,9 @@ class Artifact:
         except (OSError, ValueError) as fault:
             raise ArtifactError(f"{SUMS} cannot be read: {fault}") from fault
         expected[WEIGHTS] = self.card.sha256
+        for name in (CARD, SERVING, FAMILIARITY):
+            if name not in expected and (self.folder / name).exists():
+                raise ArtifactError(f"{name} stands in no line of {SUMS}")
         for name, digest in expected.items():
             found = file_sha256(self.folder / name)
             if found != digest:
@@ -172,7 +233,14 @@ def default_artifact() -> Path:
     return found[0]
 
 
-def save(folder: Path, network: Any, card: ModelCard, *, page: str) -> Artifact:
+def save(
+    folder: Path,
+    network: Any,
+    card: ModelCard,
+    *,
+    page: str,
+    familiarity: Familiarity | None = None,
+) -> Artifact:
     """Write an artifact and verify it.
 
     Parameters
@@ -180,19 +248,27 @@ def save(folder: Path, network: Any, card: ModelCard, *, page: str) -> Artifact:
     folder : Path
         Made if absent.
     network : keras.Model
-        Its weights are saved.
+        Its weights are saved, and the network converted for serving.
     card : ModelCard
         Its ``sha256`` is filled in here.
     page : str
         The model card for people, Markdown.
+    familiarity : Familiarity, optional
+        Fitted on the pages the network learned from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.save_weights(str(folder / WEIGHTS))
     sha256 = file_sha256(folder / WEIGHTS)
     values = {**card.as_dict(), "sha256": sha256}
     (folder / CARD).write_text(json.dumps(values, indent=2) + "\n")
-    (folder / "MODEL_CARD.md").write_text(page)
-    names = (WEIGHTS, CARD, "MODEL_CARD.md")
+    (folder / PAGE).write_text(page)
+    (folder / SERVING).write_bytes(convert(network))
+    names = [WEIGHTS, CARD, PAGE, SERVING]
+    # What an earlier network left here must not serve this one.
+    (folder / FAMILIARITY).unlink(missing_ok=True)
+    if familiarity is not None:
+        familiarity.save(folder / FAMILIARITY)
+        names.append(FAMILIARITY)
     sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
     (folder / SUMS).write_text(sums)
     return Artifact.load(folder).verify()

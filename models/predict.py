@@ -1,27 +1,31 @@
 """Predictor: a network loaded once, pages in, calibrated findings out.
 
-TensorFlow is imported when a Predictor is made, not with this module: processes that only name
-these types stay light. Pages run through one traced function in a few fixed batch sizes, several
-times faster than ``predict()`` on single pictures.
+Nothing is loaded with this module: processes that only name these types stay light. Pages run
+through `models.forward` in a few fixed batch sizes. A page that the network itself calls unlike
+all it has learned from, or of a kind that is not read, gets no findings but a reason.
 """
 
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import Artifact, ModelCard
 from models.calibrate import Verdict
-from models.labels import KEYS
-from models.packet import SIDE_PX, SLICES, pack
+from models.labels import KEYS, PAGE_KINDS
+from models.packet import pack
 from models.page import Corner, NotReadable, Page, find_page
 
-_BATCH_SIZES: Final = (1, 4, 16)
+UNFAMILIAR: Final = "unlike every page the network has learned from"
+
+KIND_REASONS: Final = {
+    "six_leads": "six leads only: a twelve-lead page is needed",
+    "fast_paper": "paper at 50 mm/s: expected 25 mm/s",
+}
+"""Why a page of each of `models.labels.PAGE_KINDS` is not read."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class PageReading:
     findings : tuple of Finding
         Ten, in the order of `models.labels.KEYS`; empty when not readable.
     quality : dict
-        As `models.page.Page` measured it.
+        As `models.page.Page` measured it, and ``unfamiliarity``: how far from the pages of the
+        training the network places it, 1 being the limit.
     region : four (column, row) corners, or None
         The tracing in the picture.
     """
@@ -64,6 +69,8 @@ class Predictor:
     ----------
     folder : Path
         An artifact.
+    threads : int, optional
+        Of the computation; by default one for each core this process may use.
 
     Raises
     ------
@@ -71,11 +78,11 @@ class Predictor:
         The folder is no artifact, or a file is not the one its hash names.
     """
 
-    def __init__(self, folder: Path) -> None:
-        artifact = Artifact.load(folder).verify()
-        self.card: ModelCard = artifact.card
-        self._forward = _load(artifact)
-        self._lock = threading.Lock()
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        self.artifact = Artifact.load(folder).verify()
+        self.card: ModelCard = self.artifact.card
+        self._forward = self.artifact.forward(threads=threads)
+        self._familiarity = self.artifact.familiarity()
 
     @property
     def name(self) -> str:
@@ -120,27 +127,39 @@ class Predictor:
         """Classify pages already found, all at once; one reading for each, in order."""
         if not pages:
             return []
-        probabilities = self.card.calibration.probabilities(
-            self.logits(np.stack([pack(page.grey) for page in pages]))
-        )
-        return [
-            PageReading(True, None, self._findings(row), dict(page.quality), page.region)
-            for page, row in zip(pages, probabilities, strict=True)
-        ]
+        logits, features = self._forward(np.stack([pack(page.grey) for page in pages]))
+        probabilities = self.card.calibration.probabilities(logits[:, : len(KEYS)])
+        unfamiliarity = self._unfamiliarity(features)
+        readings = []
+        for row, page in enumerate(pages):
+            quality = dict(page.quality)
+            if unfamiliarity is not None:
+                quality["unfamiliarity"] = round(float(unfamiliarity[row]), 3)
+            reason = self._refusal(logits[row], quality)
+            findings = () if reason else self._findings(probabilities[row])
+            readings.append(PageReading(reason is None, reason, findings, quality, page.region))
+        return readings
 
     def logits(self, packets: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (n, 10) of packets (n, 224, 224, 3), before calibration."""
-        out, start = [], 0
-        with self._lock:
-            while start < len(packets):
-                left = len(packets) - start
-                size = next((s for s in _BATCH_SIZES if s >= left), _BATCH_SIZES[-1])
-                part = packets[start : start + size]
-                padded = np.zeros((size, SIDE_PX, SIDE_PX, SLICES), np.uint8)
-                padded[: len(part)] = part
-                out.append(np.asarray(self._forward(padded))[: len(part)])
-                start += size
-        return np.concatenate(out).astype(np.float32)
+        return self._forward(packets)[0][:, : len(KEYS)]
+
+    def features(self, packets: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pooled features (n, channels) of packets (n, 224, 224, 3)."""
+        return self._forward(packets)[1]
+
+    def _unfamiliarity(self, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        if self._familiarity is None:
+            return None
+        return self._familiarity.distance(features) / self._familiarity.limit
+
+    def _refusal(self, logits: NDArray[np.float32], quality: dict[str, float]) -> str | None:
+        """Why a page is not read; what it is comes before how strange it is."""
+        for kind, threshold in self.card.page_kind_thresholds.items():
+            logit = float(logits[len(KEYS) + PAGE_KINDS.index(kind)])
+            if 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))) >= threshold:
+                return KIND_REASONS[kind]
+        return UNFAMILIAR if quality.get("unfamiliarity", 0.0) > 1.0 else None
 
     def _findings(self, probabilities: NDArray[np.float64]) -> tuple[Finding, ...]:
         calibration = self.card.calibration
@@ -153,23 +172,3 @@ class Predictor:
             )
             for key, value in zip(KEYS, probabilities, strict=True)
         )
-
-
-def _load(artifact: Artifact) -> Any:
-    """Build the network, load its weights, and trace its forward pass."""
-    # A machine without a GPU is no news worth a screen of warnings.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    from models.resnet import build
-
-    network = build(artifact.card.architecture)
-    network.load_weights(str(artifact.weights))
-
-    @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[tf.TensorSpec((None, SIDE_PX, SIDE_PX, SLICES), tf.uint8)]
-    )
-    def forward(packets: Any) -> Any:
-        return network(packets, training=False)
-
-    return lambda packets: forward(tf.constant(packets)).numpy()

@@ -96,7 +96,7 @@ def test_serving_and_training_see_the_same_packet(predictor: Predictor) -> None:
     from models.corpus.pages import Order, draw, packed
 
     signal = simulate("af", 3)
-    kept = draw(Order(signal, "6x2", 3, "plain", degrade=False))
+    kept = draw(Order(signal, "6x2", 3, "plain", effect="clean"))
     served = pack(find_page(draw_page(signal, 250.0, "6x2", "plain", 3)).grey)
     assert np.array_equal(packed(kept), served)
 
