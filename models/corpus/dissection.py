@@ -1,0 +1,340 @@
+"""A real ECG taken apart: its typical P wave, its typical QRS-T, and what is left.
+
+What is left (`Dissected.rest_uv`) is everything that makes a recording look recorded: wandering
+baseline, muscle noise, mains. Signal = rest + P waves + QRS-Ts, so that moving the waves leaves
+no step behind: every wave starts and ends at zero.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.corpus.beatfinder import (
+    INDEPENDENT,
+    RATE_HZ,
+    Landmarks,
+    find_r_peaks,
+    find_waves,
+    smooth,
+)
+
+Leads = NDArray[np.float32]
+
+_BEFORE: Final = 100
+_AFTER: Final = 205
+_RATES: Final = (42.0, 112.0)
+
+
+class NotEditable(ValueError):
+    """This ECG cannot be taken apart; `reason` says why, in a short stable sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Complex:
+    """A QRS with its T in the eight independent leads.
+
+    Attributes
+    ----------
+    uv : (8, n)
+        Zero at both ends.
+    r, j : int
+        Samples of the R peak, and of the J point, from which on the rate stretches it.
+    """
+
+    uv: Leads
+    r: int
+    j: int
+
+
+@dataclass(frozen=True)
+class Dissected:
+    """The parts of one ECG; leads as in `beatfinder.INDEPENDENT`, microvolts, 250 Hz.
+
+    Attributes
+    ----------
+    own : Complex
+        QRS and T of this heart.
+    p_uv : (8, n)
+        Its P wave; the peak is at sample `p_peak`.
+    rest_uv : (8, samples)
+        The recording without its beats.
+    r : (beats,)
+        Where the beats were.
+    gains : (beats, 8)
+        Size of each QRS-T against the typical one: breathing, mostly.
+    quirks : (beats, 8, n)
+        What each real QRS had beyond the typical one; as long as `own`.
+    marks : Landmarks
+        Wave borders of the typical beat.
+    rr_s : float
+        Median interval.
+    """
+
+    own: Complex
+    p_uv: Leads
+    p_peak: int
+    rest_uv: Leads
+    r: NDArray[np.intp]
+    gains: Leads
+    quirks: Leads
+    marks: Landmarks
+    rr_s: float
+
+    @property
+    def pr_s(self) -> float:
+        """From the peak of P to R."""
+        return -self.marks.p_peak / RATE_HZ
+
+    @property
+    def qrs(self) -> Leads:
+        """The QRS alone, (8, n), from its onset to its end."""
+        first = self.own.r + self.marks.qrs_onset
+        return self.own.uv[:, first : self.own.j]
+
+
+def dissect(signal_uv: NDArray[Any]) -> Dissected:
+    """Take a sinus rhythm apart.
+
+    Parameters
+    ----------
+    signal_uv : (12, n)
+        Microvolts at 250 Hz.
+
+    Raises
+    ------
+    NotEditable
+        The beats cannot be found reliably, or the rhythm is no plain sinus rhythm.
+    """
+    x = np.asarray(signal_uv, np.float32)[list(INDEPENDENT)]
+    if (x.std(axis=1) < 8.0).any():
+        raise NotEditable("a lead is flat")
+    if np.abs(x).max() > 8000.0:
+        raise NotEditable("a lead runs off")
+    r = find_r_peaks(x)
+    rr = _regular(r)
+    y, r = _levelled(x, r, before=_guess_level(x, r))
+    beat = _median_beat(y, r)
+    marks = find_waves(beat, _BEFORE, rr=rr)
+    # A second look, with the baseline tied to the quiet stretch before P.
+    y, r = _levelled(x, r, before=max(18 - _BEFORE, marks.p_onset) - 6)
+    beat = _median_beat(y, r)
+    marks = find_waves(beat, _BEFORE, rr=rr)
+    _check(beat, y, r, marks)
+    full, p_share = _tapered(beat, marks)
+    p, own = full * p_share, full * (1.0 - p_share)
+
+    own_gains, p_gains, p_shifts = _sizes(y, r, own, p, marks)
+    rest = x.copy()
+    for at, gain, p_gain, p_shift in zip(r, own_gains, p_gains, p_shifts, strict=True):
+        add(rest, own * -gain[:, None], int(at) - _BEFORE)
+        add(rest, p * -p_gain, int(at) - _BEFORE + int(p_shift))
+    _take_cut_off(rest, y, r, own + p, rr)
+    quirks = _quirks(rest, r, marks)
+    rest = _without_qrs(rest, r, marks)
+    first = _BEFORE + marks.qrs_onset - 12
+    last = min(_BEFORE + marks.t_end + 20, full.shape[1])
+    p_first = max(0, _BEFORE + marks.p_onset - 12)
+    p_last = _BEFORE + marks.qrs_onset + 3
+    return Dissected(
+        own=Complex(own[:, first:last], _BEFORE - first, _BEFORE + marks.qrs_end - first),
+        p_uv=p[:, p_first:p_last],
+        p_peak=_BEFORE + marks.p_peak - p_first,
+        rest_uv=rest,
+        r=r,
+        gains=own_gains,
+        quirks=quirks[:, :, first:last],
+        marks=marks,
+        rr_s=rr / RATE_HZ,
+    )
+
+
+def add(signal: Leads, wave: Leads, at: int) -> None:
+    """Add a wave that begins at sample `at`, in place; what lies outside is lost."""
+    first, last = max(0, at), min(signal.shape[1], at + wave.shape[1])
+    if first < last:
+        signal[:, first:last] += wave[:, first - at : last - at]
+
+
+def _regular(r: NDArray[np.intp]) -> int:
+    """The median interval, if all of them are a sinus node's."""
+    if len(r) < 6:
+        raise NotEditable("too few beats")
+    steps = np.diff(r).astype(np.float64)
+    rr = float(np.median(steps))
+    if not _RATES[0] <= 60.0 * RATE_HZ / rr <= _RATES[1]:
+        raise NotEditable("the rate is outside 42 to 112")
+    sudden = np.abs(np.diff(steps)) / rr
+    if steps.max() > 1.45 * steps.min() or sudden.max() > 0.22:
+        raise NotEditable("the rhythm is irregular")
+    return round(rr)
+
+
+def _guess_level(x: Leads, r: NDArray[np.intp]) -> int:
+    """Samples before R at which the level between P and QRS is about to end."""
+    inside = r[(r >= _BEFORE) & (r < x.shape[1] - _AFTER)]
+    if len(inside) < 4:
+        raise NotEditable("too few beats")
+    beat = np.median(np.stack([x[:, at - _BEFORE : at + _AFTER] for at in inside]), axis=0)
+    return find_waves(beat.astype(np.float32), _BEFORE, rr=150).qrs_onset - 3
+
+
+def _levelled(x: Leads, r: NDArray[np.intp], *, before: int) -> tuple[Leads, NDArray[np.intp]]:
+    """Subtract the line through the level `before` each R (negative), and align the beats."""
+    spots = r + before
+    use = (spots >= 4) & (spots < x.shape[1] - 4)
+    spots = spots[use]
+    soft = smooth(x, 7)
+    time = np.arange(x.shape[1])
+    level = np.stack([np.interp(time, spots, lead[spots]) for lead in soft]).astype(np.float32)
+    y = x - level
+    typical = _median_beat(y, r)[:, _BEFORE - 18 : _BEFORE + 19]
+    typical = typical - typical.mean(axis=1, keepdims=True)
+    moved = []
+    for at in r:
+        if at - 23 < 0 or at + 24 > x.shape[1]:
+            moved.append(int(at))
+            continue
+        piece = y[:, at - 23 : at + 24]
+        views = np.lib.stride_tricks.sliding_window_view(piece, typical.shape[1], axis=1)
+        fit = np.einsum("lsw,lw->s", views, typical)
+        moved.append(int(at) + int(np.argmax(fit)) - 5)
+    return y, np.array(moved, np.intp)
+
+
+def _median_beat(y: Leads, r: NDArray[np.intp]) -> Leads:
+    inside = r[(r >= _BEFORE) & (r < y.shape[1] - _AFTER)]
+    beats = np.stack([y[:, at - _BEFORE : at + _AFTER] for at in inside])
+    return np.asarray(np.median(beats, axis=0), np.float32)
+
+
+def _check(beat: Leads, y: Leads, r: NDArray[np.intp], marks: Landmarks) -> None:
+    """Refuse what is no sinus rhythm with one kind of beat, or is too noisy to tell."""
+    window = slice(_BEFORE + marks.qrs_onset, _BEFORE + marks.qrs_end + 1)
+    typical = beat[:, window].ravel()
+    quiet = slice(_BEFORE + marks.p_onset - 6, _BEFORE + marks.qrs_onset - 2)
+    p = beat[:, quiet] - np.median(beat[:, quiet], axis=1, keepdims=True)
+    p_size = float(np.percentile(np.sqrt((p**2).mean(axis=0)), 95))
+    if np.abs(typical).max() < 250.0:
+        raise NotEditable("the beats are too small")
+    if p_size < 12.0:
+        raise NotEditable("no P wave stands out")
+    inside = r[(r >= _BEFORE) & (r < y.shape[1] - _AFTER)]
+    for at in inside:
+        own = y[:, at - _BEFORE : at + _AFTER]
+        qrs, before = own[:, window].ravel(), own[:, quiet]
+        alike = float(typical @ qrs / (np.linalg.norm(typical) * np.linalg.norm(qrs) + 1e-6))
+        if alike < 0.9:
+            raise NotEditable("the beats are not alike")
+        centred = before - before.mean(axis=1, keepdims=True)
+        error = centred - (p - p.mean(axis=1, keepdims=True))
+        if float(np.sqrt((error**2).mean())) > max(60.0, 1.6 * p_size):
+            raise NotEditable("too noisy")
+
+
+def _tapered(beat: Leads, marks: Landmarks) -> tuple[Leads, Leads]:
+    """The beat faded out before P and after T, and the share of it that is P, (n,)."""
+    time = np.arange(beat.shape[1], dtype=np.float32) - _BEFORE
+    fade_in = _ramp((time - (marks.p_onset - 12)) / 10.0)
+    fade_out = 1.0 - _ramp((time - (marks.t_end + 4)) / 15.0)
+    p_share = 1.0 - _ramp((time - (marks.qrs_onset - 9)) / 10.0)
+    return beat * (fade_in * fade_out), p_share
+
+
+def _ramp(u: Leads) -> Leads:
+    """From 0 to 1 as `u` does, smoothly."""
+    v = np.clip(u, 0.0, 1.0)
+    return np.asarray(v * v * (3.0 - 2.0 * v), np.float32)
+
+
+def _sizes(
+    y: Leads, r: NDArray[np.intp], own: Leads, p: Leads, marks: Landmarks
+) -> tuple[Leads, Leads, NDArray[np.intp]]:
+    """Size of each beat's QRS-T by lead, of its P, and how many samples its P is late."""
+    ridge = 60.0**2 * 40.0
+    power = (own**2).sum(axis=1) + ridge
+    p_power = float((p**2).sum()) + 1.0
+    gains, p_gains, p_shifts = [], [], []
+    first, last = _BEFORE + marks.p_onset - 12, _BEFORE + marks.qrs_onset + 2
+    first = max(first, 5)
+    for at in r:
+        start = int(at) - _BEFORE
+        if start < 0 or start + own.shape[1] > y.shape[1]:
+            gains.append(np.ones(len(y), np.float32))
+            p_gains.append(1.0)
+            p_shifts.append(0)
+            continue
+        piece = y[:, start : start + own.shape[1]]
+        gains.append(np.clip(((piece * own).sum(axis=1) + ridge) / power, 0.75, 1.3))
+        views = np.lib.stride_tricks.sliding_window_view(
+            piece[:, first - 4 : last + 4], last - first, axis=1
+        )
+        fits = np.einsum("lsw,lw->s", views, p[:, first:last])
+        best = int(np.argmax(fits))
+        p_gains.append(float(np.clip(fits[best] / p_power, 0.5, 1.5)))
+        p_shifts.append(best - 4)
+    return (
+        np.asarray(gains, np.float32),
+        np.asarray(p_gains, np.float32),
+        np.asarray(p_shifts, np.intp),
+    )
+
+
+def _take_cut_off(rest: Leads, y: Leads, r: NDArray[np.intp], beat: Leads, rr: int) -> None:
+    """Remove what the beats before the first and after the last left on the page, in place."""
+    n = y.shape[1]
+    head, tail = max(int(r[0]) - 45, 0), min(int(r[-1]) + 90, n)
+    for away, part in ((-1, slice(0, head)), (1, slice(tail, n))):
+        if part.stop - part.start < 8:
+            continue
+        nominal = int(r[0] if away < 0 else r[-1]) + away * rr
+        target = rest[:, part]
+        target = target - target.mean(axis=1, keepdims=True)
+        best, best_left = None, float((target**2).sum()) * 0.97
+        for shift in range(-rr // 5, rr // 5 + 1, 2):
+            trial = np.zeros_like(rest[:, part])
+            add(trial, beat, nominal + shift - _BEFORE - part.start)
+            level = trial - trial.mean(axis=1, keepdims=True)
+            left = float(((target - level) ** 2).sum())
+            if left < best_left:
+                best, best_left = nominal + shift, left
+        if best is not None:
+            add(rest, -beat, best - _BEFORE)
+
+
+def _qrs_share(marks: Landmarks) -> Leads:
+    """1 within the QRS, fading to 0 around it, (n,) over the beat's window."""
+    time = np.arange(_BEFORE + _AFTER, dtype=np.float32) - _BEFORE
+    rise = _ramp((time - (marks.qrs_onset - 6)) / 6.0)
+    return rise * (1.0 - _ramp((time - (marks.qrs_end + 2)) / 10.0))
+
+
+def _quirks(rest: Leads, r: NDArray[np.intp], marks: Landmarks) -> Leads:
+    """What the rest holds within each QRS, without the slow part."""
+    share = _qrs_share(marks)
+    quick = rest - smooth(rest, 61)
+    out = np.zeros((len(r), len(rest), len(share)), np.float32)
+    for row, at in enumerate(r):
+        start = int(at) - _BEFORE
+        if start >= 0 and start + len(share) <= rest.shape[1]:
+            out[row] = quick[:, start : start + len(share)] * share
+    return out
+
+
+def _without_qrs(rest: Leads, r: NDArray[np.intp], marks: Landmarks) -> Leads:
+    """The rest with the QRS's leftovers replaced by the noise that stood before them."""
+    mask = np.zeros((1, rest.shape[1]), np.float32)
+    share = _qrs_share(marks)[None]
+    for at in r:
+        add(mask, share, int(at) - _BEFORE)
+    mask = np.minimum(mask, 1.0)
+    open_share = smooth(1.0 - mask, 75) + 1e-3
+    slow = smooth(rest * (1.0 - mask), 75) / open_share
+    quick = rest - slow
+    ahead = np.roll(quick, marks.qrs_end - marks.qrs_onset + 22, axis=1)
+    return np.asarray(slow + quick * (1.0 - mask) + ahead * mask, np.float32)
