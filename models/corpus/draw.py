@@ -72,7 +72,8 @@ def draw_page(
     plan, look = layout_of(layout), style_of(style)
     rng = np.random.default_rng(seed)
     scale = look.px_per_mm
-    signal = _recorded(signal, rate_hz, look, rng)
+    # A stream of its own: the same seed places the same page, whatever the recorder adds.
+    signal = _recorded(signal, rate_hz, look, np.random.default_rng((seed, 1)))
     row_mm = _row_height_mm(len(plan.rows)) * float(rng.uniform(0.92, 1.1)) * look.row_share
     head_mm = (_HEADER_MM if look.header else 0.0) + (_LETTERHEAD_MM if look.letterhead else 0.0)
     top_mm = 6.0 + head_mm

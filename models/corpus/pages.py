@@ -50,6 +50,9 @@ class Order:
         "mixed", or one of `models.corpus.effects.VARIANTS`.
     speed_mm_per_s : float
         25, or 50 for paper that ran fast.
+    or_clean : bool
+        Draw a page that is refused once more without the effect: a network is never asked about
+        a refused page, so it should not learn from one.
     """
 
     signal_uv: NDArray[np.int16]
@@ -58,12 +61,14 @@ class Order:
     style: str | Style = ""
     effect: str = "mixed"
     speed_mm_per_s: float = 25.0
+    or_clean: bool = False
 
     def described(self) -> list[str | int | float]:
         """What decides the page."""
         name = self.layout if isinstance(self.layout, str) else self.layout.name
         signal = zlib.crc32(self.signal_uv.tobytes())
-        return [signal, name, self.seed, str(self.style), self.effect, self.speed_mm_per_s]
+        look = (str(self.style), self.effect, self.speed_mm_per_s, self.or_clean)
+        return [signal, name, self.seed, *look]
 
 
 def packed(kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -77,6 +82,8 @@ def draw(order: Order) -> NDArray[np.uint8]:
     try:
         grey = find_page(raster).grey
     except NotReadable:
+        if order.or_clean:
+            return draw(replace(order, effect="clean", or_clean=False))
         grey = np.asarray(cv2.cvtColor(raster, cv2.COLOR_RGB2GRAY))
     return unpack(pack(grey))
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.corpus import LAYOUTS, STYLES, UNSEEN_STYLE, draw_page, random_style, simulate
+from models.corpus import (
+    LAYOUTS,
+    STYLES,
+    UNSEEN_STYLE,
+    Style,
+    draw_page,
+    random_style,
+    simulate,
+)
 from models.corpus.__main__ import main
 
 PLAIN = replace(
@@ -118,8 +126,46 @@ def test_the_style_held_out_is_never_drawn_for_training() -> None:
         assert np.abs(np.array(style.coarse) - blue).max() > 18
 
 
-def test_the_contact_sheet_shows_ten_pages(tmp_path: Path) -> None:
+def test_at_50_mm_a_second_the_page_holds_half_the_time() -> None:
+    fast = draw_page(steps(250.0), 250.0, "3x4+1", replace(PLAIN, speed_mm_per_s=50.0), 1)
+    edge = upper_edge(fast, 3, 4)
+    up = edge > np.median(edge[edge > 0]) + 30
+    starts = np.flatnonzero(up[1:] & ~up[:-1])
+    assert len(starts) == 5
+    assert np.abs(np.diff(starts) - 50 * 6).max() <= 2
+
+
+def test_simultaneous_columns_show_the_same_seconds() -> None:
+    signal = np.tile(simulate("pvc", 3)[1], (12, 1))
+    page = draw_page(signal, 250.0, "6x2 simultaneous", PLAIN, 1)
+    half = 125 * 6
+    left, right = (
+        page[:, start + 90 : start + half - 10].min(axis=2) < 128 for start in (48, 48 + half)
+    )
+    assert (left != right).mean() < 0.01
+    after = draw_page(signal, 250.0, "6x2", PLAIN, 1)[:, 48 + half + 90 : 48 + 2 * half - 10]
+    assert ((after.min(axis=2) < 128) != right).mean() > 0.02
+
+
+def test_a_filter_rounds_the_qrs_and_tremor_roughens_the_baseline() -> None:
+    def height(style: Style) -> int:
+        return int(upper_edge(draw_page(steps(250.0), 250.0, "3x4+1", style, 1), 3, 4).max())
+
+    assert height(replace(PLAIN, low_pass_hz=10.0)) < height(PLAIN) - 3
+    rough = draw_page(steps(250.0), 250.0, "3x4", replace(PLAIN, noise_uv=25.0), 1)
+    smooth = draw_page(steps(250.0), 250.0, "3x4", PLAIN, 1)
+    assert (rough != smooth).any()
+
+
+def test_pages_range_from_a_small_screenshot_to_a_fine_scan() -> None:
+    rng = np.random.default_rng(1)
+    widths = [250 * random_style(rng).px_per_mm for _ in range(400)]
+    assert min(widths) < 700
+    assert max(widths) > 2500
+
+
+def test_the_contact_sheet_shows_findings_and_effects(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     main(["preview", str(out)])
     with Image.open(out) as sheet:
-        assert sheet.size == (2 * 960, 5 * 640)
+        assert sheet.size == (4 * 640, 4 * 440)
