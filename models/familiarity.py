@@ -7,14 +7,20 @@ Simple Unified Framework for Detecting Out-of-Distribution Samples*), shrunk tow
 so that directions the training pages never used count, but not without bounds (Ledoit and Wolf
 2004). A page is unlike the others when it lies further out than all but one in a hundred
 validation pages.
+
+Features count as the root of their share of all activation: pictures that are no pages excite the
+network less than pages do, and lie near the middle of the cloud until that is taken out.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.forward import BATCH_SIZES, Forward, convert
+from models.packet import pack
 
 LIMIT_SHARE: Final = 0.01
 """Share of validation pages, 0..1, that lie beyond the limit."""
@@ -29,9 +35,9 @@ class Familiarity:
     Attributes
     ----------
     mean : float32 (channels,)
-        Its middle.
+        Its middle, in roots of shares.
     whitening : float32 (channels, channels)
-        ``(features - mean) @ whitening`` has the distance as its length.
+        ``(roots - mean) @ whitening`` has the distance as its length.
     limit : float
         The distance from which a page is unlike the others.
     """
@@ -53,7 +59,7 @@ class Familiarity:
 
     def distance(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Distances (n,) of pages by their features (n, channels), in standard deviations."""
-        away = (features.astype(np.float64) - self.mean) @ self.whitening.astype(np.float64)
+        away = (_roots(features) - self.mean) @ self.whitening.astype(np.float64)
         return np.asarray(np.linalg.norm(away, axis=1))
 
     def save(self, path: Path) -> None:
@@ -78,6 +84,16 @@ class Familiarity:
             raise ValueError(f"{path.name} is no familiarity: {fault}") from fault
 
 
+def features_of(network: Any, pages: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pooled features (n, channels) of kept pages (n, 224, 672), as they are when it serves."""
+    forward = Forward(convert(network), outputs=network.output_shape[-1])
+    size = BATCH_SIZES[-1]
+    parts = [pages[start : start + size] for start in range(0, len(pages), size)]
+    return np.concatenate(
+        [forward(np.stack([pack(np.asarray(page)) for page in part]))[1] for part in parts]
+    )
+
+
 def fit(features: NDArray[np.float32], *, limit_features: NDArray[np.float32]) -> Familiarity:
     """Fit the cloud on training pages and place the limit on validation pages.
 
@@ -90,12 +106,19 @@ def fit(features: NDArray[np.float32], *, limit_features: NDArray[np.float32]) -
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"expected features of two or more pages; received {features.shape}")
-    mean = features.mean(axis=0, dtype=np.float64)
-    spread, directions = np.linalg.eigh(_covariance(features - mean))
+    roots = _roots(features)
+    mean = roots.mean(axis=0)
+    spread, directions = np.linalg.eigh(_covariance(roots - mean))
     whitening = directions / np.sqrt(spread)
     cloud = Familiarity(mean.astype(np.float32), whitening.astype(np.float32), limit=1.0)
     limit = float(np.quantile(cloud.distance(limit_features), 1.0 - LIMIT_SHARE))
     return Familiarity(cloud.mean, cloud.whitening, float(np.float32(limit)))
+
+
+def _roots(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Roots of each feature's share of its page's activation; features are 0 or more."""
+    positive = np.maximum(features.astype(np.float64), 0.0)
+    return np.asarray(np.sqrt(positive / np.maximum(positive.sum(axis=1, keepdims=True), 1e-9)))
 
 
 def _covariance(away: NDArray[np.float64]) -> NDArray[np.float64]:
