@@ -193,7 +193,8 @@ def _levelled(x: Leads, r: NDArray[np.intp], *, before: int) -> tuple[Leads, NDA
     time = np.arange(x.shape[1])
     level = np.stack([np.interp(time, spots, lead[spots]) for lead in soft]).astype(np.float32)
     y = x - level
-    typical = _median_beat(y, r)[:, _BEFORE - 18 : _BEFORE + 19]
+    pieces = [y[:, at - 18 : at + 19] for at in r if 18 <= at < y.shape[1] - 18]
+    typical = np.median(np.stack(pieces), axis=0).astype(np.float32)
     typical = typical - typical.mean(axis=1, keepdims=True)
     moved = []
     for at in r:
@@ -296,7 +297,7 @@ def _take_cut_off(rest: Leads, y: Leads, r: NDArray[np.intp], beat: Leads, rr: i
         target = rest[:, part]
         target = target - target.mean(axis=1, keepdims=True)
         best, best_left = None, float((target**2).sum()) * 0.97
-        for shift in range(-rr // 5, rr // 5 + 1, 2):
+        for shift in range(-rr // 5, rr // 5 + 1, 3):
             trial = np.zeros_like(rest[:, part])
             add(trial, beat, nominal + shift - _BEFORE - part.start)
             level = trial - trial.mean(axis=1, keepdims=True)

@@ -166,15 +166,21 @@ def _pvc(pace: Pace, rng: np.random.Generator) -> Plan:
 
 def _pac(pace: Pace, rng: np.random.Generator) -> Plan:
     """Early P of another axis; it resets the sinus node, so the pause does not compensate."""
+    while True:
+        made = _premature_atrial(pace, rng)
+        if any(_SEEN_S[0] < b.at_s < _SEEN_S[1] + 0.6 for b in made.beats if b.role == "premature"):
+            return made
+
+
+def _premature_atrial(pace: Pace, rng: np.random.Generator) -> Plan:
     rr = _rr(pace, rng, 0.62, 1.25)
     chosen = _chosen(rng, round((_END_S - _START_S) / rr) + 2, rr, apart=3)
-    early = float(rng.uniform(0.5, 0.78))
+    early = float(rng.uniform(0.5, 0.75))
     couplets, hidden = rng.random() < 0.18, rng.random() < 0.1
     blocks, aberrant = rng.random() < 0.15, rng.random() < 0.25
     intervals = np.diff([beat.at_s for beat in _sinus(pace, rng, rr)])
     pr, late_pr = _sinus(pace, rng, rr)[0].pr_s, float(rng.uniform(-0.03, 0.05))
     at, beats, lone = _START_S, list[LaidBeat](), list[tuple[float, P]]()
-    conducted = False
     for position, step in enumerate(intervals):
         beats.append(LaidBeat(at, step, pr_s=pr))
         if position not in chosen:
@@ -182,8 +188,7 @@ def _pac(pace: Pace, rng: np.random.Generator) -> Plan:
             continue
         coupling = max(rr * early * float(rng.normal(1.0, 0.02)), 0.37)
         own_pr = float(np.clip(pr + late_pr, 0.08, coupling - 0.2))
-        last_chance = not conducted and not any(p > position for p in chosen)
-        if blocks and not last_chance and rng.random() < 0.5:
+        if blocks and rng.random() < 0.5:
             p_at = at + max(0.44 * rr, 0.3)
             lone.append((p_at, "ectopic"))
             at = p_at + rr * float(rng.uniform(0.98, 1.12)) + pr
@@ -192,7 +197,6 @@ def _pac(pace: Pace, rng: np.random.Generator) -> Plan:
         kind: P = "none" if hidden else "ectopic"
         before, at = at, at + coupling
         beats.append(LaidBeat(at, coupling, shape, kind, own_pr, "premature"))
-        conducted = conducted or _SEEN_S[0] - 0.3 < at < _SEEN_S[1] + 1.0
         if couplets and rng.random() < 0.7:
             before, at = at, at + coupling * float(rng.uniform(0.95, 1.1))
             beats.append(LaidBeat(at, coupling, "own", kind, own_pr, "premature"))
@@ -229,9 +233,9 @@ def _escape(pace: Pace, rng: np.random.Generator) -> Plan:
 
 def _tachycardia(pace: Pace, rng: np.random.Generator) -> Plan:
     """Ectopic P at 130 to 250/min, all or every second conducted; the whole page or a salvo."""
-    rate = float(rng.uniform(132.0, 246.0))
+    rate = float(rng.triangular(131.0, 160.0, 248.0))
     cycle = 60.0 / rate
-    halves = rate > 165.0 and rng.random() < (0.65 if rate > 205.0 else 0.3)
+    halves = rate > 165.0 and rng.random() < (0.5 if rate > 205.0 else 0.25)
     pr = float(rng.uniform(0.1, 0.16)) if not halves else float(rng.uniform(0.12, 0.2))
     pr = min(pr, 0.62 * cycle) if not halves else pr
     whole = rng.random() < 0.55

@@ -7,7 +7,7 @@ to the left, Y to the feet, Z to the back; microvolts; 250 Hz.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,21 +112,24 @@ def ventricular(heart: Dissected, rng: np.random.Generator) -> Complex:
         start, stop = max(first, 0), min(first + turned.shape[1], length)
         loop[:, start:stop] += turned[:, start - first : stop - first]
     qrs = smooth((torso.sight @ loop).astype(np.float32), 7)
-    return _with_discordant_t(qrs, heart, float(rng.uniform(0.3, 0.5)), own_t=0.0)
+    return _with_discordant_t(qrs, heart, float(rng.uniform(0.3, 0.5)), own_t=0.0, late=10)
 
 
 def left_block(heart: Dissected, rng: np.random.Generator) -> Complex:
     """Complete LBBB: no septal q, broad and often notched on the left, QS or rS in V1."""
     torso = torso_of(heart)
     length = _LEAD_IN + 150
-    loop = _loop(left_block_qrs(rng), length) * torso.size_uv * float(rng.uniform(0.75, 1.05))
+    loop = _loop(left_block_qrs(rng), length) * torso.size_uv * float(rng.uniform(0.7, 0.98))
+    aside = np.array([1.0, 0.0, 0.8]) + rng.normal(0.0, (0.15, 0.4, 0.2))
+    loop = _turn_onto(np.array([1.0, 0.0, 0.8]), aside) @ loop
     qrs = (torso.sight @ loop).astype(np.float32)
     own = smooth(_stretched(heart.qrs, float(rng.uniform(1.35, 1.55))).astype(np.float32), 5)
     peak = int(np.argmax(np.abs(own).sum(axis=0)))
-    later = 1.0 / (1.0 + np.exp(-(np.arange(own.shape[1]) - 9.0) / 2.5))
+    later = _step(np.arange(own.shape[1]), 9.0, 2.5)
     start = _LEAD_IN - peak
     qrs[:, start : start + own.shape[1]] += (0.3 * own * later).astype(np.float32)
-    return _with_discordant_t(smooth(qrs, 5), heart, float(rng.uniform(0.22, 0.4)), own_t=0.2)
+    strength = float(rng.uniform(0.2, 0.36))
+    return _with_discordant_t(smooth(qrs, 5), heart, strength, own_t=0.2, late=5)
 
 
 def right_block(heart: Dissected, rng: np.random.Generator) -> Complex:
@@ -144,9 +147,9 @@ def right_block(heart: Dissected, rng: np.random.Generator) -> Complex:
     size = torso.size_uv * float(rng.uniform(0.5, 0.85))
     terminal = torso.sight @ np.outer(way * size, pulse)
     # The right ventricle's share is missing from the first half and its S waves from the second.
-    fades = 1.0 - 0.45 / (1.0 + np.exp(-(time - (r + 4.0)) / 2.0))
+    fades = 1.0 - 0.45 * _step(time, r + 4.0, 2.0)
     j = int(peak + 2.0 * wide)
-    tail = 1.0 / (1.0 + np.exp(-(time - (r + own.j - own.r + 4.0)) / 3.0))
+    tail = _step(time, r + own.j - own.r + 4.0, 3.0)
     t = base * (0.85 * tail).astype(np.float32)
     qrs = base * (fades * (1.0 - tail)).astype(np.float32)
     against = _discordant(terminal, heart, r, j, float(rng.uniform(0.25, 0.45)))
@@ -165,16 +168,16 @@ def preexcited(heart: Dissected, rng: np.random.Generator) -> tuple[Complex, int
     start = int(onset - early)
     time = np.arange(base.shape[1], dtype=np.float64)
     rise = np.clip((time - start) / (early + 0.024 * RATE_HZ), 0.0, 1.0) ** 1.4
-    fall = 1.0 / (1.0 + np.exp((time - (r + 3.0)) / 3.0))
-    share = float(rng.uniform(0.22, 0.5))
+    fall = 1.0 - _step(time, r + 4.0, 3.5)
+    share = float(rng.uniform(0.28, 0.62))
     delta = smooth(
         (torso.sight @ np.outer(way * share * torso.size_uv, rise * fall)).astype(np.float32), 5
     )
     # The normal front finds the first part of the ventricles already excited.
-    taken = float(rng.uniform(0.4, 0.9)) / (1.0 + np.exp((time - (r - 3.0)) / 2.0))
+    taken = float(rng.uniform(0.4, 0.9)) * (1.0 - _step(time, r - 3.0, 2.0))
     fused = base * (1.0 - taken).astype(np.float32) + delta
     j = r + heart.own.j - heart.own.r + 1
-    against = _discordant(delta, heart, r, j, float(rng.uniform(0.4, 0.9)))
+    against = _discordant(delta, heart, r, j, float(rng.uniform(0.5, 1.0)))
     return Complex(fused + against, r, j), start
 
 
@@ -215,32 +218,36 @@ def _turn_onto(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _discordant(
-    qrs: NDArray[np.floating], heart: Dissected, r: int, j: int, strength: float
+    qrs: NDArray[np.floating], heart: Dissected, r: int, j: int, strength: float, *, late: int = 0
 ) -> Leads:
-    """ST and T against the QRS in every lead, as late as the patient's own T."""
-    area = qrs.sum(axis=1) / (0.062 * RATE_HZ * 2.0)
-    peak = max(r + heart.marks.t_peak, j + round(0.12 * RATE_HZ))
+    """ST and T against the QRS in every lead, `late` samples later than the patient's own T."""
+    # What a QRS of this area, about 120 ms long at half its height, would be high.
+    height = qrs.sum(axis=1) / (0.124 * RATE_HZ)
+    peak = max(r + heart.marks.t_peak + late, j + round(0.12 * RATE_HZ))
     time = np.arange(qrs.shape[1])
-    pulse = np.exp(-0.5 * ((time - peak) / np.where(time < peak, 24.0, 13.0)) ** 2)
-    rest = np.minimum(1.0, np.arange(len(time))[::-1] / 12.0)
-    starts = 1.0 / (1.0 + np.exp(-(time - (j - 6.0)) / 3.0))
-    return np.asarray(np.outer(-strength * area, pulse * rest * starts), np.float32)
+    pulse = np.exp(-0.5 * ((time - peak) / np.where(time < peak, 22.0, 13.0)) ** 2)
+    pulse *= np.minimum(1.0, time[::-1] / 12.0) * _step(time, j - 6.0, 3.0)
+    return np.asarray(np.outer(-strength * height, pulse), np.float32)
 
 
-def _with_discordant_t(qrs: Leads, heart: Dissected, strength: float, *, own_t: float) -> Complex:
+def _with_discordant_t(
+    qrs: Leads, heart: Dissected, strength: float, *, own_t: float, late: int
+) -> Complex:
     """Complete a broad QRS (R at `_LEAD_IN`) with its T."""
     size = np.abs(qrs).sum(axis=0)
     j = int(np.flatnonzero(size > 0.06 * size.max())[-1])
-    out = qrs + _discordant(qrs, heart, _LEAD_IN, j, strength)
+    out = qrs + _discordant(qrs, heart, _LEAD_IN, j, strength, late=late)
     if own_t:
         base, r = _own_on_grid(heart)
-        later = 1.0 / (
-            1.0 + np.exp(-(np.arange(base.shape[1]) - (r + heart.own.j - heart.own.r + 8)) / 3.0)
-        )
+        later = _step(np.arange(base.shape[1]), r + heart.own.j - heart.own.r + 8, 3.0)
         t = base * (own_t * later).astype(np.float32)
         width = min(t.shape[1] - (r - _LEAD_IN), out.shape[1])
         out[:, :width] += t[:, r - _LEAD_IN : r - _LEAD_IN + width]
-    ends = np.minimum(
-        1.0, np.minimum(np.arange(out.shape[1]), np.arange(out.shape[1])[::-1]) / 10.0
-    )
-    return Complex(out * ends.astype(np.float32), _LEAD_IN, j)
+    time = np.arange(out.shape[1])
+    ends = np.minimum(1.0, np.minimum(time, time[::-1]) / 10.0).astype(np.float32)
+    return Complex(out * ends, _LEAD_IN, j)
+
+
+def _step(time: NDArray[Any], at: float, width: float) -> NDArray[np.float64]:
+    """From 0 to 1 around `at`, within a few `width`."""
+    return np.asarray(1.0 / (1.0 + np.exp(-(time - at) / width)), np.float64)
