@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ink import MAX_UNEVENNESS, Ink, brightest, find_ink, without_grid
+from models.ink import Ink, brightest, find_ink, without_grid
 from models.skew import Skew, find_skew, level_picture, to_picture
 from models.traces import NotReadable, Traces, find_traces
 
@@ -68,8 +68,6 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     """
     _check(raster)
     ink = find_ink(raster)
-    if ink.unevenness > MAX_UNEVENNESS:
-        raise NotReadable("not an ECG page: no even paper behind the lines")
     if ink.darkest < 25.0:
         raise NotReadable("blank picture: nothing darker than its surroundings")
     skew = find_skew(ink.darkness, ink.darkest)
@@ -105,11 +103,11 @@ def _cut(
     left, top, right, bottom = box
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     if skew.is_straight:
-        edges = np.rint(corners / ink.scale)
+        edges = np.rint(corners / np.array(ink.scale))
         edges = np.clip(edges, 0, (columns, rows))
         (left, top), (right, bottom) = edges[0].astype(int), edges[2].astype(int)
         return _grey(raster[top:bottom, left:right], ink.inverted), _region(edges)
-    edges = to_picture(corners, skew) / ink.scale
+    edges = to_picture(corners, skew) / np.array(ink.scale)
     grey = _warped(raster, edges, ink.inverted)
     return grey, _region(np.clip(edges, 0, (columns, rows)))
 

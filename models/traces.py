@@ -139,7 +139,9 @@ def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
 def _traces(ink: NDArray[np.uint8]) -> Traces:
     rows, columns = ink.shape
     joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        joined, 8, cv2.CV_32S, cv2.CCL_BOLELLI
+    )
     if count > _MAX_SPECKS:
         raise NotReadable("not an ECG page: specks all over")
     widths, heights = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
