@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from django.core.management import BaseCommand
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
+from PIL import Image
 
 from dicom_node.errors import ImageError
 from gateway import network as networks
 from gateway import pages
+from models.explain import Explainer
+from models.labels import LABELS
+from models.overlay import overlay
+from models.page import Page
 from models.predict import PageReading, Predictor
 
 
@@ -28,26 +36,84 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="files to read")
+        parser.add_argument(
+            "--explain",
+            metavar="DIR",
+            type=Path,
+            help="write a picture for each page and finding present, marked where the network "
+            "found it, into this folder; the line names them under 'explained'. It shows what "
+            "the network leaned on and measures nothing",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         network = networks.predictor()
+        marks = _Marks(options["explain"], network) if options["explain"] else None
         failed = False
         for path in options["paths"]:
-            for line in _lines(path, network):
+            for line in _lines(path, network, marks):
                 failed = failed or not line["readable"]
                 self.stdout.write(json.dumps(line, ensure_ascii=False))
         if failed:
             sys.exit(1)
 
 
-def _lines(path: Path, network: Predictor) -> Iterator[dict[str, Any]]:
+class _Marks:
+    """Pictures of what speaks for the findings, written into a folder."""
+
+    def __init__(self, folder: Path, network: Predictor) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"--explain {folder}: {error.strerror}") from None
+        self._folder = folder
+        self._explainer = Explainer(network.artifact)
+        self._sources: dict[str, Path] = {}
+
+    def write(self, path: Path, number: int, page: Page, reading: PageReading) -> list[str]:
+        """Write a picture for each finding present; return their paths."""
+        present = [one for one in reading.findings if one.verdict == "present"]
+        if not present:
+            return []
+        raster = _raster(path, number)
+        maps = self._explainer.explain(page, [finding.key for finding in present])
+        meanings = {label.key: label.meaning for label in LABELS}
+        written = []
+        for finding in present:
+            title = f"{meanings[finding.key]}: {100 * finding.probability:.0f} %"
+            marked = overlay(raster, page.region, maps[finding.key], title=title)
+            target = self._folder / f"{self._name(path)}-{number}-{finding.key}.png"
+            Image.fromarray(marked).save(target)
+            written.append(str(target))
+        return written
+
+    def _name(self, path: Path) -> str:
+        """The file's name; of a second file of that name, with a number."""
+        name, tries = path.name, 1
+        while self._sources.setdefault(name, path) != path:
+            tries += 1
+            name = f"{path.name}-{tries}"
+        return name
+
+
+def _raster(path: Path, number: int) -> npt.NDArray[np.uint8]:
+    """Decode one page of a file again: keeping the pictures of all would take too much memory."""
+    raster = next(islice(pages._rasters(path), number - 1, None))
+    if isinstance(raster, ImageError):
+        raise raster
+    return raster
+
+
+def _lines(path: Path, network: Predictor, marks: _Marks | None) -> Iterator[dict[str, Any]]:
     try:
         for found in pages.pages(path):
             if found.page is None:
                 yield _line(path, found.number, network, reason=found.reason)
-            else:
-                (reading,) = network.classify([found.page])
-                yield _line(path, found.number, network, reading=reading)
+                continue
+            (reading,) = network.classify([found.page])
+            line = _line(path, found.number, network, reading=reading, reason=reading.reason)
+            if marks is not None:
+                line["explained"] = marks.write(path, found.number, found.page, reading)
+            yield line
     except ImageError as error:
         yield _line(path, 1, network, reason=str(error))
     except Exception as error:  # noqa: BLE001 (a bad file gets its line, the others go on)
@@ -67,7 +133,7 @@ def _line(
     return {
         "path": str(path),
         "page": number,
-        "readable": reading is not None,
+        "readable": reading is not None and reading.readable,
         "reason": reason,
         "probabilities": {f.key: round(f.probability, 4) for f in findings},
         "present": [f.key for f in findings if f.verdict == "present"],
