@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ from models.packet import SIDE_PX, SLICES, pack, unpack
 from models.page import NotReadable, find_page
 
 COLUMNS_PX: Final = SLICES * SIDE_PX
+#: So few pages are drawn sooner than other processes have started.
+_FEW: Final = 64
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,19 @@ def _drawers() -> ProcessPoolExecutor:
     )
 
 
+def _each_drawn(orders: Sequence[Order]) -> Iterator[NDArray[np.uint8]]:
+    """Draw pages in order, on all cores where there are enough to be worth the processes."""
+    if len(orders) <= _FEW:
+        yield from map(draw, orders)
+        return
+    with _drawers() as pool:
+        yield from pool.map(draw, orders, chunksize=8)
+
+
 def draw_all(orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
     """Draw pages in memory, on all cores: (n, 224, 672)."""
-    with _drawers() as pool:
-        drawn = pool.map(draw, orders, chunksize=8)
-        return np.stack(list(tqdm(drawn, total=len(orders), desc=describe, unit="page")))
+    drawn = _each_drawn(orders)
+    return np.stack(list(tqdm(drawn, total=len(orders), desc=describe, unit="page")))
 
 
 def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
@@ -153,10 +163,9 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
         return np.memmap(path, np.uint8, "r", shape=shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     pages = np.memmap(path, np.uint8, "w+", shape=shape)
-    with _drawers() as pool:
-        drawn = pool.map(draw, orders, chunksize=8)
-        for index, page in enumerate(tqdm(drawn, total=len(orders), desc=describe, unit="page")):
-            pages[index] = page
+    drawn = tqdm(_each_drawn(orders), total=len(orders), desc=describe, unit="page")
+    for index, page in enumerate(drawn):
+        pages[index] = page
     pages.flush()
     note.write_text(json.dumps(wanted))
     return np.memmap(path, np.uint8, "r", shape=shape)
