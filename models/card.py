@@ -1,34 +1,37 @@
 """The model card for people: what the network is, what it was judged on, what it must not be
 trusted with (Mitchell et al. 2019, *Model Cards for Model Reporting*)."""
 
-from typing import Any
+from typing import Any, Final
 
-from models.labels import LABELS
+from models.aims import aims
+from models.beside import SIGNAL
+from models.judgement import MARK_POSITIVES, TOLD
+from models.labels import KEYS, LABELS
+from models.tables import between, percent, table, three
 
-SOURCES = """\
+SOURCES: Final = """\
 - PTB-XL 1.0.x: Wagner et al. 2020, *Scientific Data* 7:154, licence CC BY 4.0. Part of its records
   were available only band-passed and normalised; their amplitudes are estimates. Those train and
   never judge.
 - PhysioNet/Computing in Cardiology Challenge 2020 and 2021 samples (CPSC2018, CPSC-Extra, Georgia
   G12EC, Chapman-Shaoxing/Ningbo, PTB Diagnostic): Perez Alday et al. 2020, Reyna et al. 2021, open
   PhysioNet licences.
-- Simulated ECGs of the rare findings, for training only. No figure here stands on one.
+- Real ECGs of training patients edited into rare rhythms, and simulated ones, for training only.
+  No figure here stands on one.
 """
+
+_NAMES: Final = {label.key: label.meaning for label in LABELS}
+_SHORT: Final = {
+    "normal": "normal", "pvc": "PVC", "preexcitation": "pre-exc.", "clbbb": "CLBBB",
+    "crbbb": "CRBBB", "af": "AF", "afl": "flutter", "atrial_escape": "escape", "pac": "PAC",
+    "at": "AT", "none": "none",
+}  # fmt: skip
 
 
 def write_card(card: Any) -> str:
     """Return the Markdown page of a `models.artifact.ModelCard`."""
-    test, training = card.metrics["test"], card.training
-    names = {label.key: label.meaning for label in LABELS}
-    rows = "\n".join(_row(names[key], test[key], card, key) for key in names)
-    missing = ", ".join(names[key] for key in names if not card.validated[key]) or "none"
-    layouts = "\n".join(
-        f"| {layout} | {'yes' if one['seen_in_training'] else 'no'} | {one['macro_auroc']:.3f} |"
-        for layout, one in card.metrics["layouts"].items()
-    )
-    controls = card.metrics["controls"]
-    ecgs = training["ecgs"]
-    how = card.architecture
+    how, ecgs = card.architecture, card.training["ecgs"]
+    missing = ", ".join(_NAMES[key] for key in KEYS if not card.validated[key]) or "none"
     return f"""# {card.name} {card.version}
 
 Reads a picture of a 12-lead, ten-second ECG and gives ten findings a probability each. Decision
@@ -46,53 +49,269 @@ A pre-activation residual network of depth {how.depth} and width {how.width}; in
 ## What it learned from
 
 {ecgs["train"]} real ECGs of training patients, each drawn as paper in several layouts, grids and
-inks, moved, scaled, turned and lit differently each time. {ecgs["validation"]} ECGs of other
-patients chose the epoch, the calibration and the thresholds.
+inks, scanned, photographed, moved, scaled, turned and lit differently each time.
+{ecgs["validation"]} ECGs of other patients chose the epoch, the calibration and the thresholds.
 
 {SOURCES}
 ## How well it reads
 
-{ecgs["test"]} ECGs of patients it has never seen, by a hash of the patient, drawn in the layouts
-in turn. Thresholds were frozen before. In brackets: 95 % bootstrap interval.
+{ecgs["test"]} ECGs of patients it has never seen, told apart by a hash of the patient, judged once
+on {card.training["judged_on"]}. In brackets: 95 % interval from resampling the patients. A mean is
+over the findings with {MARK_POSITIVES} positives or more.
 
-| finding | positives | AUROC | AUPRC | F1 | sens. | spec. | sens. at 95 % spec. | validated |
-|---|---|---|---|---|---|---|---|---|
-{rows}
+{tables(card)}
 
-Mean AUROC over the findings with three or more positives: {card.metrics["macro_auroc"]:.3f}.
-
-| layout | trained on | mean AUROC |
-|---|---|---|
-{layouts}
-
-Of these pages {100 * card.metrics["refused"]:.1f} % were refused as unreadable.
-
-Clean pages with the invented header printed: {card.metrics["header_printed"]:.3f}; with the header
-left away: {card.metrics["header_left_away"]:.3f}. The header of the drawn pages carries no finding.
-The same pages on blue paper, a style never trained on: {card.metrics["unseen_style"]:.3f}.
-
-Controls that must be near 0.5: labels shuffled {controls["labels_shuffled"]:.3f}, trace erased
-{controls["trace_erased"]:.3f}.
+![ROC curves](pictures/roc.png)
+![Reliability](pictures/reliability.png)
+![What was called present on ECGs of each finding](pictures/said.png)
 
 ## What it must not be trusted with
 
-- ECGs of hospitals and printers unlike these; real photographs were not part of the judging.
+- ECGs of hospitals, recorders and printers unlike these. Scans, photographs and screens were
+  made by a program from drawn pages; real ones with labels were not there to judge on.
+- The findings named above as not validated, whatever the page says of them.
 - A picture with none of the ten findings is not thereby normal.
 - Records longer than ten seconds were cut to ten: a labelled event may lie outside.
 - A label is what a source's statement says; statements of PTB-XL were not all confirmed.
+- Children, pacemakers, and anything the sources hold too few of to be looked at by itself.
 """
 
 
-def _row(name: str, figures: dict[str, Any], card: Any, key: str) -> str:
-    def cell(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
+def tables(card: Any) -> str:
+    """All figures of a card, as tables that read well as text and as Markdown."""
+    metrics = card.metrics
+    parts = [
+        ("What was aimed at", _aims(metrics)),
+        ("Each finding", _findings(card)),
+        ("Calibration", _calibration(metrics)),
+        ("Thresholds, and what they bought on the validation ECGs", _thresholds(card)),
+        ("The ceiling, and other ways to read the same ECGs", _baselines(metrics)),
+        ("Layouts", _layouts(metrics)),
+        ("What befalls pages", _effects(metrics)),
+        ("Header and style", _header(metrics)),
+        ("What was called present", _said(metrics)),
+        ("Refused", _refused(metrics)),
+        ("Controls", _controls(metrics)),
+    ]
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts if text)
 
-    low, high = figures["auroc_interval"]
-    area = cell(figures["auroc"])
-    if low is not None:
-        area += f" ({low:.2f}-{high:.2f})"
-    cells = [name, str(figures["positives"]), area]
-    names = ("auprc", "f1", "sensitivity", "specificity", "sensitivity_at_95")
-    cells += [cell(figures[one]) for one in names]
-    cells.append("yes" if card.validated[key] else "**no**")
-    return "| " + " | ".join(cells) + " |"
+
+def _aims(metrics: dict[str, Any]) -> str:
+    rows = [
+        [aim.name, f"{aim.sign} {aim.wanted:g}", three(aim.found), aim.verdict]
+        for aim in aims(metrics)
+    ]
+    return table(["aim", "wanted", "found", ""], rows)
+
+
+def _findings(card: Any) -> str:
+    metrics = card.metrics
+    ceiling = metrics.get("baselines", {}).get(SIGNAL, {}).get("auroc", {})
+    rows = []
+    for key in KEYS:
+        own = metrics["test"][key]
+        rows.append(
+            [
+                _NAMES[key],
+                f"{own['positives']} / {own['negatives']}",
+                between(own, "auroc"),
+                three(own.get("auroc_over_layouts")),
+                three(ceiling.get(key)),
+                between(own, "auprc"),
+                between(own, "f1"),
+                between(own, "sensitivity"),
+                between(own, "specificity"),
+                between(own, "sensitivity_at_95"),
+                "yes" if card.validated[key] else "**no**",
+            ]
+        )
+    head = [
+        "finding", "with / without", "AUROC", "mean of 9 drawings", "ceiling", "AUPRC", "F1",
+        "sens.", "spec.", "sens. at 95 % spec.", "validated",
+    ]  # fmt: skip
+    low_high = metrics["macro_auroc_interval"]
+    return (
+        table(head, rows)
+        + f"\n\nMean AUROC {three(metrics['macro_auroc'])} "
+        + f"({three(low_high[0])}-{three(low_high[1])}); with the findings of three positives or "
+        + f"more {three(metrics['macro_auroc_few'])}. Mean F1 {three(metrics['macro_f1'])}."
+        + "\nOne page of each ECG, layouts in turn, what befalls a page by lot. *Ceiling* is the "
+        + "AUROC of a network on the signal itself, trained on the same ECGs."
+    )
+
+
+def _calibration(metrics: dict[str, Any]) -> str:
+    rows = [
+        [_NAMES[key], three(one["error"]), three(one["error_by_chance"])]
+        for key, one in metrics["calibration"].items()
+    ]
+    return (
+        table(["finding", "calibration error", "if perfect"], rows)
+        + "\n\nMean gap between what was said and what was seen, in ten bins of equally many ECGs. "
+        + "*If perfect*: what so few ECGs would show by chance were every probability right."
+    )
+
+
+def _thresholds(card: Any) -> str:
+    points = card.metrics.get("validation", {})
+    rows = []
+    for key in KEYS:
+        point = points.get(key, {})
+        band = f"{card.calibration.undetermined_from[key]:.3f}"
+        rows.append(
+            [
+                _NAMES[key],
+                f"{point.get('positives', '-')}",
+                f"{card.calibration.threshold[key]:.3f}",
+                *[percent(point.get(name)) for name in ("sensitivity", "specificity")],
+                *[
+                    percent(point.get(f"{way}_predictive_value"))
+                    for way in ("positive", "negative")
+                ],
+                band,
+                percent(point.get("sensitivity_with_band")),
+                percent(point.get("undetermined")),
+            ]
+        )
+    head = [
+        "finding", "with it", "present from", "sens.", "spec.", "right of the present",
+        "right of the absent", "undetermined from", "sens. with those", "undetermined of all",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def _baselines(metrics: dict[str, Any]) -> str:
+    beside = metrics.get("baselines")
+    if not beside:
+        return ""
+    keys = [key for key in KEYS if any(key in one["auroc"] for one in beside.values())]
+    own = metrics["test"]
+    rows = [
+        [
+            "**this network**",
+            between(metrics, "macro_auroc"),
+            "",
+            *[three(own[key]["auroc"]) for key in keys],
+        ]
+    ]
+    for name, one in beside.items():
+        rows.append(
+            [
+                name,
+                between(one, "macro_auroc"),
+                between(one, "less"),
+                *[three(one["auroc"].get(key)) for key in keys],
+            ]
+        )
+    head = ["reader", "mean AUROC", "this network is better by", *[_SHORT[key] for key in keys]]
+    return table(head, rows)
+
+
+def _layouts(metrics: dict[str, Any]) -> str:
+    layouts = metrics["layouts"]
+    keys = list(next(iter(layouts.values()))["auroc"])
+    rows = [
+        [
+            name,
+            "yes" if one["seen_in_training"] else "**no**",
+            three(one["macro_auroc"]),
+            three(one["macro_f1"]),
+            percent(one["refused"]),
+            *[three(one["auroc"][key]) for key in keys],
+        ]
+        for name, one in layouts.items()
+    ]
+    gap = metrics["layout_gap"]
+    head = ["layout", "trained on", "mean AUROC", "mean F1", "refused"]
+    return (
+        table([*head, *[_SHORT[key] for key in keys]], rows)
+        + f"\n\nTrained on {three(gap['seen'])}, never trained on {three(gap['unseen'])}: a gap of "
+        + f"{between(gap, 'gap')}."
+    )
+
+
+def _effects(metrics: dict[str, Any]) -> str:
+    rows = [
+        [
+            name.replace("_", " "),
+            three(one["macro_auroc"]),
+            three(one["macro_f1"]),
+            percent(one["kept"]),
+            percent(one["refused"]),
+            three(one["macro_f1_with_refused"]),
+            percent(one["kept_with_refused"]),
+        ]
+        for name, one in metrics["effects"].items()
+    ]
+    head = [
+        "page", "mean AUROC", "mean F1", "of clean", "refused", "mean F1, refused as absent",
+        "of clean",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def _header(metrics: dict[str, Any]) -> str:
+    header = metrics["header"]
+    rows = [["printed", *_header_cells(header["printed"]), "", "", ""]]
+    for name, what in TOLD.items():
+        one = header[name]
+        rows.append(
+            [
+                what,
+                *_header_cells(one),
+                f"{one['mean_change']:.4f}",
+                f"{one['af_moved']:+.4f}",
+                percent(one["verdicts_changed"]),
+            ]
+        )
+    rows.append(["a colour of paper never trained on", *_header_cells(metrics["unseen_style"])])
+    head = [
+        "header", "mean AUROC", "mean F1", "refused", "mean change of a probability",
+        "mean change of AF", "verdicts changed",
+    ]  # fmt: skip
+    return table(head, [row + [""] * (len(head) - len(row)) for row in rows])
+
+
+def _header_cells(one: dict[str, Any]) -> list[str]:
+    return [three(one["macro_auroc"]), three(one["macro_f1"]), percent(one["refused"])]
+
+
+def _said(metrics: dict[str, Any]) -> str:
+    columns = [*KEYS, "none"]
+    rows = []
+    for name, row in metrics["said"].items():
+        if row["ecgs"]:
+            title = _NAMES.get(name, "none of the ten")
+            rows.append([title, str(row["ecgs"]), *[str(row[one] or "·") for one in columns]])
+    return (
+        table(["ECGs with", "number", *[_SHORT[one] for one in columns]], rows)
+        + "\n\nAn ECG may have, and be called, several. *None*: nothing was called present."
+    )
+
+
+def _refused(metrics: dict[str, Any]) -> str:
+    lines = [f"{percent(metrics['refused'])} of the pages got no answer."]
+    lines += [f"- {count} of them: {reason}" for reason, count in metrics["refused_why"].items()]
+    kinds = metrics["page_kinds_refused"]
+    lines.append(
+        f"\nPages that are not to be read and were refused: six leads only "
+        f"{percent(kinds['six_leads'])}, paper at 50 mm/s {percent(kinds['fast_paper'])}."
+    )
+    return "\n".join(lines)
+
+
+def _controls(metrics: dict[str, Any]) -> str:
+    controls = metrics["controls"]
+    names = {
+        "labels_shuffled": "the test ECGs' labels shuffled",
+        "trace_erased": "pages without a trace",
+        "trained_on_shuffled_labels": "a short training on shuffled labels",
+        "trained_on_right_labels": "the same training on the right ones (must be higher)",
+    }
+    rows = [[what, three(controls[name])] for name, what in names.items() if name in controls]
+    refused = percent(controls["trace_erased_refused"])
+    return (
+        table(["control, must be near 0.5", "mean AUROC"], rows)
+        + f"\n\nPages without a trace are refused ({refused}); their figure is what the network "
+        + "would say if they were not."
+    )

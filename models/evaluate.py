@@ -1,213 +1,180 @@
-"""Judge a trained network on ECGs of patients it has never seen, and make the artifact.
+"""Judge a network on ECGs of patients it has never seen; make the artifact of a training run.
 
-    python -m models.evaluate --corpus "$ECG_CORPUS_DIR" --work RUN --out models/store/NAME-VERSION
+    python -m models.evaluate models/store/NAME-VERSION
+    python -m models.evaluate models/store/NAME-VERSION --make RUN
 
-Calibrates on the validation patients, then opens the test patients once: figures a finding with
-intervals and the number of positives, by layout (two of them never trained on), with the header
-left away, and two controls that must be at chance (shuffled labels, pages without a trace). Writes
-the weights with their card, figures included. Nothing is ever claimed on simulated ECGs.
+The first draws the test ECGs under every condition (layouts seen and unseen, scans, photographs,
+screens, headers, pages without a trace), puts them before the network as it is served, prints the
+whole table, and says whether the card's figures come out again. It ends with status 1 if one
+differs by more than 0.005.
+
+The second makes that folder of a training run's best weights: calibrates and places thresholds on
+the validation patients, then opens the test patients once, and writes weights, card.json,
+MODEL_CARD.md and pictures. Nothing is ever claimed on edited or simulated ECGs.
 """
 
 import argparse
 import datetime
-import json
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+from tqdm import tqdm
 
 from models import artifact as artifacts
-from models.architecture import Architecture
-from models.calibrate import Calibration, calibrate
-from models.card import write_card
-from models.corpus.layouts import TRAINING_LAYOUTS, UNSEEN_LAYOUTS
-from models.corpus.pages import Order, draw_all, refused_share
-from models.corpus.records import Record, load
-from models.corpus.styles import UNSEEN_STYLE, style_of
+from models.artifact import Artifact
+from models.beside import stand_beside
+from models.card import tables, write_card
+from models.corpus.records import Record, add_corpus_argument, load
+from models.judgement import Answers, Metrics, Truth, answer, judge
 from models.labels import KEYS
-from models.metrics import auroc, calibration_error, figures
-from models.train import balanced_shares, judging_orders, judging_pages, logits_of
+from models.making import provisional
+from models.predict import Predictor
+from models.sheets import MIXED, Sheet, conditions, draw_sheet, drawing_pool
 
+TOLERANCE: Final = 0.005
+"""Figures that differ by no more are the same."""
 ENOUGH_TO_VALIDATE: Final = 20
 """A finding with fewer real positives in test is not validated, whatever its figures say."""
+QUICK: Final = 10
+"""``--quick`` judges one ECG in so many."""
 
 
-def evaluate(corpus: Path, work: Path, out: Path) -> artifacts.Artifact:
-    """Judge the best weights of a training run and write the artifact to `out`."""
-    # Not with the module: the processes that draw load it too, and need no network.
-    from models.resnet import build
-
-    recipe = json.loads((work / "recipe.json").read_text())
-    architecture = Architecture(**recipe["architecture"])
-    network = build(architecture)
-    network.load_weights(str(work / "best.weights.h5"))
-    calibration = calibrated(network, corpus, work)
-
-    records = load(corpus, parts=("test",))
-    data = judging_pages(records, work, name="test")
-    probability = calibration.probabilities(logits_of(network, data.pages))
-    each = _each(probability, data.targets, data.known, calibration)
-    metrics: dict[str, Any] = {
-        "test": {key: _plain(asdict(value)) for key, value in each.items()},
-        "macro_auroc": _macro(each),
-        "refused": round(refused_share(judging_orders(records)), 4),
-        "calibration_error": {
-            key: round(calibration_error(*_known(probability, data, column)), 4)
-            for column, key in enumerate(KEYS)
-        },
-        "layouts": _by_layout(network, calibration, records),
-        "header_left_away": _variant(network, calibration, records, style="pink", header=False),
-        "header_printed": _variant(network, calibration, records, style="pink", header=True),
-        "unseen_style": _variant(network, calibration, records, style=UNSEEN_STYLE, header=True),
-        "controls": _controls(network, calibration, records, probability, data),
-    }
-    validated = {key: each[key].positives >= ENOUGH_TO_VALIDATE for key in KEYS}
-    name, _, version = out.name.rpartition("-")
-    card = artifacts.ModelCard(
-        name=name,
-        version=version,
-        sha256="",
-        architecture=architecture,
-        calibration=calibration,
-        validated=validated,
-        metrics=metrics,
-        training={
-            "recipe": recipe,
-            "epochs_run": json.loads((work / "progress.json").read_text()),
-            "ecgs": {
-                part: len(load(corpus, parts=(part,))) for part in ("train", "validation", "test")
-            },
-            "judged_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        },
-    )
-    return artifacts.save(out, network, card, page=write_card(card))
+def judge_artifact(
+    predictor: Predictor, records: Sequence[Record], work: Path, *, pool: Executor
+) -> tuple[Metrics, Mapping[str, Answers], Mapping[str, Sheet]]:
+    """Draw, read and judge the test ECGs under every condition."""
+    answers: dict[str, Answers] = {}
+    sheets: dict[str, Sheet] = {}
+    everything = conditions(records)
+    for name, drawings in tqdm(everything.items(), desc="conditions", unit="sheet"):
+        sheets[name] = draw_sheet(name, drawings, work, pool=pool)
+        answers[name] = answer(predictor, sheets[name])
+    metrics = judge(answers, Truth.of(records), predictor.card.calibration)
+    return metrics, answers, sheets
 
 
-def calibrated(network: Any, corpus: Path, work: Path) -> Calibration:
-    """Calibrate on the validation patients."""
-    data = judging_pages(load(corpus, parts=("validation",)), work, name="validation")
-    real = load(corpus, parts=("train",))
-    return calibrate(
-        logits_of(network, data.pages),
-        data.targets,
-        data.known,
-        frequency=[float(np.mean([r.targets[c] for r in real])) for c in range(len(KEYS))],
-        trained_frequency=[float(share) for share in balanced_shares()],
-    )
+def differences(card: Any, found: Any, where: str = "") -> Iterator[str]:
+    """Name each figure of the card that did not come out again."""
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            inner = f"{where} / {key}" if where else str(key)
+            if not isinstance(card, Mapping) or key not in card:
+                yield f"{inner}: not in the card"
+            else:
+                yield from differences(card[key], value, inner)
+    elif isinstance(found, list):
+        if not isinstance(card, list) or len(card) != len(found):
+            yield f"{where}: the card says {card}, found {found}"
+        else:
+            for place, (one, other) in enumerate(zip(card, found, strict=True)):
+                yield from differences(one, other, f"{where} [{place}]")
+    elif isinstance(found, int | float) and isinstance(card, int | float):
+        if abs(found - card) > TOLERANCE:
+            yield f"{where}: the card says {card}, found {found}"
+    elif found != card:
+        yield f"{where}: the card says {card}, found {found}"
 
 
-def _known(
-    probability: NDArray[np.float64], data: Any, column: int
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    rows = data.known[:, column] > 0
-    return probability[rows, column], data.targets[rows, column]
+def make(
+    run: Path,
+    out: Path,
+    *,
+    corpus: Path,
+    work: Path,
+    beside: Sequence[Path] = (),
+    signal: Path | None = None,
+    control: bool = False,
+    quick: bool = False,
+) -> Artifact:
+    """Write the artifact of a training run to `out`.
 
+    Parameters
+    ----------
+    run : Path
+        The ``--work`` of a training run.
+    out : Path
+        Folder ``NAME-VERSION`` to write.
+    corpus, work : Path
+        Of the real ECGs; of the caches, outside the repository.
+    beside : training runs
+        Other networks on pages, whose figures stand beside.
+    signal : Path or None
+        The ``--work`` of `models.baselines`: the ceiling of the data.
+    control : bool
+        Train in small on shuffled labels as well.
+    quick : bool
+        A tenth of the ECGs, to try it out. Such a card is good for nothing else.
+    """
+    from models.pictures import draw_errors, draw_pictures
 
-def _each(
-    probability: NDArray[np.float64],
-    targets: NDArray[np.float32],
-    known: NDArray[np.float32],
-    calibration: Calibration,
-) -> dict[str, Any]:
-    return {
-        key: figures(
-            probability[known[:, column] > 0, column],
-            targets[known[:, column] > 0, column],
-            threshold=calibration.threshold[key],
+    step = QUICK if quick else 1
+    parts = {part: load(corpus, parts=(part,))[::step] for part in ("train", "validation", "test")}
+    records = parts["test"]
+    with drawing_pool() as pool:
+        raw = provisional(run, work / "provisional" / out.name, parts, work, pool=pool)
+        metrics, answers, sheets = judge_artifact(Predictor(raw.folder), records, work, pool=pool)
+        control_figures = (
+            _control(parts["train"], records, sheets[MIXED], work, pool) if control else {}
         )
-        for column, key in enumerate(KEYS)
+    truth = Truth.of(records)
+    metrics["validation"] = raw.card.metrics["validation"]
+    metrics["baselines"] = stand_beside(
+        records, sheets[MIXED], answers[MIXED], runs=beside, signal=signal
+    )
+    metrics["controls"] |= control_figures
+    validated = {key: metrics["test"][key]["positives"] >= ENOUGH_TO_VALIDATE for key in KEYS}
+    training = {
+        **raw.card.training,
+        "ecgs": {part: len(some) for part, some in parts.items()},
+        "judged_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    card = replace(raw.card, validated=validated, metrics=metrics, training=training)
+    made = artifacts.save(
+        out, raw.network(), card, page=write_card(card), familiarity=raw.familiarity()
+    )
+    draw_pictures(out, answers[MIXED], truth, metrics)
+    draw_errors(work / "errors", conditions(records)[MIXED], answers[MIXED], truth)
+    print(f"the worst errors, page by page: {work / 'errors'}")
+    return made
 
 
-def _macro(each: dict[str, Any]) -> float:
-    """Mean AUROC over the findings with at least three positives."""
-    return round(float(np.mean([f.auroc for f in each.values() if f.positives >= 3])), 4)
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Four digits, and null for what is not a number: JSON has no NaN."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [plain(one) for one in value]
-        if isinstance(value, float):
-            return None if math.isnan(value) else round(value, 4)
-        return value
-
-    return {name: plain(value) for name, value in values.items()}
-
-
-def _judge_orders(
-    network: Any, calibration: Calibration, records: Sequence[Record], orders: Sequence[Order]
-) -> float:
-    pages = draw_all(orders, describe="drawing")
-    probability = calibration.probabilities(logits_of(network, pages))
-    targets = np.stack([record.targets for record in records])
-    known = np.stack([record.known for record in records])
-    return _macro(_each(probability, targets, known, calibration))
-
-
-def _by_layout(
-    network: Any, calibration: Calibration, records: Sequence[Record]
-) -> dict[str, dict[str, Any]]:
-    """Macro AUROC with every test ECG drawn in each layout."""
-    return {
-        layout: {
-            "seen_in_training": layout in TRAINING_LAYOUTS,
-            "macro_auroc": _judge_orders(
-                network,
-                calibration,
-                records,
-                [Order(r.signal_uv, layout, 880_000_000 + i) for i, r in enumerate(records)],
-            ),
-        }
-        for layout in (*TRAINING_LAYOUTS[:4], *UNSEEN_LAYOUTS)
-    }
-
-
-def _variant(
-    network: Any, calibration: Calibration, records: Sequence[Record], *, style: str, header: bool
-) -> float:
-    """Macro AUROC on clean pages of one layout and look; only what is asked for differs."""
-    look = replace(style_of(style), header=header)
-    orders = [
-        Order(r.signal_uv, "3x4+1", 870_000_000 + i, look, degrade=False)
-        for i, r in enumerate(records)
-    ]
-    return _judge_orders(network, calibration, records, orders)
-
-
-def _controls(
-    network: Any,
-    calibration: Calibration,
-    records: Sequence[Record],
-    probability: NDArray[np.float64],
-    data: Any,
+def _control(
+    train: Sequence[Record], test: Sequence[Record], sheet: Sheet, work: Path, pool: Executor
 ) -> dict[str, float]:
-    """Figures that must be about one half.
+    from models.controls import shuffled_training
 
-    They show that neither the figures nor the drawing of a page carry the answer. They do not show
-    that nothing leaked in training: that would take a training with shuffled labels."""
-    rng = np.random.default_rng(5)
-    shuffled = [
-        auroc(probability[:, column], rng.permutation(data.targets[:, column]))
-        for column in range(len(KEYS))
-        if data.targets[:, column].sum() >= ENOUGH_TO_VALIDATE
-    ]
-    flat = [
-        Order(np.zeros_like(r.signal_uv), "3x4+1", 860_000_000 + i, degrade=False)
-        for i, r in enumerate(records)
-    ]
-    # A page without a trace is refused, so it is cut as a page of the same shape would be.
-    return {
-        "labels_shuffled": round(float(np.mean(shuffled)), 4),
-        "trace_erased": _judge_orders(network, calibration, records, flat),
-    }
+    found = shuffled_training(train, test, sheet, work, pool=pool)
+    return {f"trained_on_{name}": round(value, 4) for name, value in found.items()}
+
+
+def check(folder: Path, *, corpus: Path, work: Path, quick: bool, control: bool) -> int:
+    """Judge an artifact again, print the table, compare with its card; return the exit status."""
+    artifact = Artifact.load(folder).verify()
+    records = load(corpus, parts=("test",))[:: QUICK if quick else 1]
+    with drawing_pool() as pool:
+        metrics, _, sheets = judge_artifact(Predictor(folder), records, work, pool=pool)
+        if control:
+            train = load(corpus, parts=("train",))
+            metrics["controls"] |= _control(train, records, sheets[MIXED], work, pool)
+    recorded = artifact.card.metrics
+    shown: Metrics = {key: recorded[key] for key in ("validation", "baselines") if key in recorded}
+    print(tables(replace(artifact.card, metrics={**shown, **metrics})))
+    if quick:
+        print(f"{len(records)} of the test ECGs only: not compared with the card.")
+        return 0
+    found = list(differences(recorded, metrics))
+    if not found:
+        print("reproduces the card")
+        return 0
+    print(f"does not reproduce the card: {len(found)} figures differ")
+    print("\n".join(found))
+    return 1
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -217,27 +184,59 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("artifact", type=Path, help="folder models/store/NAME-VERSION")
+    add_corpus_argument(parser)
     parser.add_argument(
-        "--corpus",
+        "--work",
         type=Path,
-        default=os.environ.get("ECG_CORPUS_DIR"),
-        help="folder of real ECGs (default: ECG_CORPUS_DIR)",
+        default=Path(tempfile.gettempdir()) / "ecg-judging",
+        help="where drawn pages are kept, outside the repository (default: %(default)s)",
     )
-    parser.add_argument("--work", type=Path, required=True, help="the --work of a training run")
-    parser.add_argument("--out", type=Path, required=True, help="folder NAME-VERSION to write")
+    parser.add_argument("--quick", action="store_true", help="one ECG in ten")
+    parser.add_argument(
+        "--make", type=Path, metavar="RUN", help="make the artifact of this training run's --work"
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="RUN",
+        action="append",
+        default=[],
+        help="another training run whose figures stand beside (with --make; repeat for more)",
+    )
+    parser.add_argument(
+        "--signal",
+        type=Path,
+        metavar="RUN",
+        help="the --work of models.baselines, the ceiling of the data (with --make)",
+    )
+    parser.add_argument(
+        "--controls",
+        choices=("train",),
+        help="train in small on shuffled labels as well: must stay at one half",
+    )
     given = parser.parse_args(arguments)
     if given.corpus is None:
-        parser.error("no corpus: give --corpus or set ECG_CORPUS_DIR")
+        parser.error("no real ECGs: give --corpus or set ECG_CORPUS_DIR")
+    if given.make is None and (given.beside or given.signal):
+        parser.error("--beside and --signal go with --make: their figures are kept in the card")
     return given
 
 
 def main() -> None:
-    """Judge from the command line."""
+    """Judge, or make, from the command line."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = parse()
-    made = evaluate(Path(given.corpus), given.work, given.out)
-    print(
-        f"{made.folder.name}: macro AUROC {made.card.metrics['macro_auroc']:.3f} on test patients"
-    )
+    common: dict[str, Any] = {
+        "corpus": given.corpus,
+        "work": given.work,
+        "quick": given.quick,
+        "control": given.controls == "train",
+    }
+    if given.make is None:
+        sys.exit(check(given.artifact, **common))
+    made = make(given.make, given.artifact, beside=given.beside, signal=given.signal, **common)
+    print(tables(made.card))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""From the best weights of a training run to an artifact that can be judged.
+
+Everything here is fitted on validation patients (and, for what a familiar page is, on pages of
+training patients): probabilities, thresholds, when a page is of a kind that is not read, and when
+it is unlike the pages of the training. The test patients stay closed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models import artifact as artifacts
+from models.architecture import Architecture
+from models.artifact import Artifact, ModelCard
+from models.calibrate import Calibration, calibrate, operating_points
+from models.corpus.lessons import judging_orders
+from models.corpus.pages import packed
+from models.corpus.records import Record
+from models.familiarity import fit
+from models.forward import Forward
+from models.judgement import plain
+from models.labels import KEYS, PAGE_KINDS
+from models.sheets import Drawing, draw_sheet, kind_drawings, validation_drawings
+from models.train import balanced_shares
+
+GOOD_PAGES_REFUSED: Final = 0.002
+"""Share of good validation pages that each page kind's threshold may refuse."""
+LEAST_KIND_THRESHOLD: Final = 0.5
+_FAMILIAR_ECGS: Final = 1500
+_BATCH: Final = 64
+
+
+def provisional(
+    run: Path, folder: Path, parts: Mapping[str, Sequence[Record]], work: Path, *, pool: Executor
+) -> Artifact:
+    """Calibrate the best weights of a run and write them, not judged yet, to `folder`."""
+    from models.resnet import build
+
+    recipe = json.loads((run / "recipe.json").read_text())
+    architecture = Architecture(**recipe["architecture"])
+    network = build(architecture)
+    network.load_weights(str(run / "best.weights.h5"))
+    name, _, version = folder.name.rpartition("-")
+    card = ModelCard(
+        name=name,
+        version=version,
+        sha256="",
+        architecture=architecture,
+        calibration=_neutral(),
+        validated=dict.fromkeys(KEYS, False),
+        training={"recipe": recipe, "epochs_run": _json(run / "progress.json")},
+    )
+    raw = artifacts.save(folder, network, card, page="Not judged yet.\n")
+    forward = raw.forward()
+
+    validation, training = parts["validation"], parts["train"]
+    drawings, ecgs = validation_drawings(validation)
+    sheet = draw_sheet("validation", drawings, work, pool=pool)
+    rows = np.flatnonzero(sheet.found)
+    logits, features = _read(forward, sheet.pages, rows, "validation")
+    targets = np.stack([record.targets for record in validation])[ecgs[rows]]
+    known = np.stack([record.known for record in validation])[ecgs[rows]]
+    ten = logits[:, : len(KEYS)]
+    calibration = calibrate(
+        ten,
+        targets,
+        known,
+        frequency=_frequency(training),
+        trained_frequency=[float(share) for share in balanced_shares()],
+        ecgs=ecgs[rows],
+    )
+    points = operating_points(
+        calibration, calibration.probabilities(ten), targets, known, ecgs=ecgs[rows]
+    )
+    familiar = [
+        Drawing(order)
+        for order in judging_orders(training[:: max(1, len(training) // _FAMILIAR_ECGS)])
+    ]
+    learned = draw_sheet("familiar", familiar, work, pool=pool)
+    _, cloud = _read(forward, learned.pages, np.flatnonzero(learned.found), "familiar")
+    card = replace(
+        card,
+        calibration=calibration,
+        page_kind_thresholds=_kind_thresholds(forward, logits, validation, work, pool),
+        metrics={"validation": plain({key: asdict(point) for key, point in points.items()})},
+    )
+    return artifacts.save(
+        folder,
+        network,
+        card,
+        page="Not judged yet.\n",
+        familiarity=fit(cloud, limit_features=features),
+    )
+
+
+def _kind_thresholds(
+    forward: Forward,
+    good: NDArray[np.float32],
+    validation: Sequence[Record],
+    work: Path,
+    pool: Executor,
+) -> dict[str, float]:
+    """From which probability on a page is of a kind that is not read.
+
+    As low as one in two, and as high as good pages ask for. A network that has not learned the
+    kinds (they are told no better than by chance) refuses none.
+    """
+    thresholds = {}
+    for place, kind in enumerate(PAGE_KINDS):
+        column = len(KEYS) + place
+        if good.shape[1] <= column:
+            continue
+        drawings = kind_drawings(kind, validation, seed=830_000_000)
+        sheet = draw_sheet(f"validation {kind}", drawings, work, pool=pool)
+        logits, _ = _read(forward, sheet.pages, np.flatnonzero(sheet.found), kind)
+        ours = 1.0 / (1.0 + np.exp(-np.clip(logits[:, column].astype(np.float64), -30, 30)))
+        theirs = 1.0 / (1.0 + np.exp(-np.clip(good[:, column].astype(np.float64), -30, 30)))
+        least = float(np.quantile(theirs, 1.0 - GOOD_PAGES_REFUSED))
+        threshold = min(max(LEAST_KIND_THRESHOLD, least), 0.999)
+        if len(ours) and float((ours >= threshold).mean()) > 0.5:
+            thresholds[kind] = round(threshold, 4)
+    return thresholds
+
+
+def _read(
+    forward: Forward, pages: NDArray[np.uint8], rows: NDArray[np.int64], describe: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    parts = []
+    for start in tqdm(
+        range(0, len(rows), _BATCH), desc=f"reading {describe}", unit="batch", disable=None
+    ):
+        some = rows[start : start + _BATCH]
+        parts.append(forward(np.stack([packed(np.asarray(pages[row])) for row in some])))
+    return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
+
+
+def _frequency(records: Sequence[Record]) -> list[float]:
+    """How frequent each finding is among the real ECGs where it is known."""
+    targets = np.stack([record.targets for record in records])
+    known = np.stack([record.known for record in records])
+    return [float(share) for share in targets.sum(axis=0) / np.maximum(known.sum(axis=0), 1.0)]
+
+
+def _neutral() -> Calibration:
+    def all_at(value: float) -> dict[str, float]:
+        return dict.fromkeys(KEYS, value)
+
+    return Calibration(all_at(1.0), all_at(0.0), all_at(0.5), all_at(0.5))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
