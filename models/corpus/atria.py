@@ -65,6 +65,6 @@ def fibrillatory_waves(samples: int, rng: np.random.Generator) -> Leads:
         wave = np.sin(turn) + 0.35 * np.sin(2 * turn + rng.uniform(0, 6.3))
         seen = np.array(_FIBRILLATING) * rng.normal(0.6, 0.6, 8)
         out += np.outer(seen, size * wave)
-    level = float(rng.uniform(45.0, 110.0) if rng.random() < 0.45 else rng.uniform(14.0, 45.0))
+    level = float(rng.uniform(32.0, 80.0) if rng.random() < 0.5 else rng.uniform(11.0, 32.0))
     largest = max(float(out[2].std()), float(out[1].std()), 1e-6)
     return np.asarray(out * (level / largest), np.float32)

@@ -17,6 +17,8 @@ RATE_HZ: Final = 250.0
 INDEPENDENT: Final = (0, 1, 6, 7, 8, 9, 10, 11)
 #: No two beats are nearer than this, in samples: 200 ms.
 _APART: Final = 50
+#: As steep as this, against a QRS of the usual kind, is a beat without further questions.
+_STEEP: Final = 0.45
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,10 @@ def find_r_peaks(signal_uv: NDArray[Any]) -> NDArray[np.intp]:
     leads = _independent(signal_uv)
     if leads.shape[1] < 2 * _APART:
         return np.zeros(0, np.intp)
-    quick = smooth(leads, 3) - smooth(leads, 27)
+    # Slow enough for a QRS born in a ventricle, too quick for T waves and baselines.
+    quick = smooth(leads, 5) - smooth(leads, 41)
     slope = np.zeros_like(quick)
-    slope[:, 2:-2] = np.abs(quick[:, 4:] - quick[:, :-4])
+    slope[:, 4:-4] = np.abs(quick[:, 8:] - quick[:, :-8])
     steep = np.percentile(slope, 97, axis=1, keepdims=True) + 1e-6
     quiet = np.median(slope, axis=1, keepdims=True)
     # A lead speaks as loudly as its QRS stands out from what lies between.
@@ -74,12 +77,30 @@ def find_r_peaks(signal_uv: NDArray[Any]) -> NDArray[np.intp]:
     tops = np.flatnonzero((found >= highest) & (found > 0.0))
     if not len(tops):
         return np.zeros(0, np.intp)
-    # The lower half of the beats may be another kind, but no T wave is as steep as this.
-    level = float(np.median(np.sort(found[tops])[-7:]))
-    tops = tops[found[tops] > 0.38 * level]
     tops = tops[np.concatenate([[True], np.diff(tops) > _APART // 2])]
+    tops = _beats_among(tops, found)
     size = np.sqrt((voice * (quick / steep) ** 2).sum(axis=0))
     return np.unique([_highest(size, int(top), 15) for top in tops])
+
+
+def _beats_among(tops: NDArray[np.intp], found: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The steep ones; and between them those that are steeper than any T, if there is room."""
+    level = float(np.median(np.sort(found[tops])[-7:]))
+    steep = tops[found[tops] > _STEEP * level]
+    t_waves = [found[at + 38 : at + 86].max() for at in steep if at + 100 <= len(found)]
+    if len(steep) < 4 or not t_waves:
+        return steep
+    rr, t_level = float(np.median(np.diff(steep))), float(np.median(t_waves))
+    kept = list(steep)
+    for top in tops[(found[tops] > 0.14 * level) & (found[tops] <= _STEEP * level)]:
+        after = int(np.searchsorted(steep, top))
+        before = int(steep[after - 1]) if after else -_APART
+        behind = int(steep[after]) if after < len(steep) else len(found) + _APART
+        at_an_edge = before < 0 or behind > len(found)
+        least = 1.45 if behind - before > 1.45 * rr and not at_an_edge else 2.2
+        if found[top] > least * t_level and top - before > 75 and behind - top > 75:
+            kept.append(top)
+    return np.sort(np.array(kept, np.intp))
 
 
 def find_waves(beat_uv: NDArray[np.float32], r: int, *, rr: int) -> Landmarks:

@@ -167,8 +167,8 @@ def _shapes(
     if key == "preexcitation":
         shapes["own"], start = remodelling.preexcited(heart, rng)
         begins = (start - shapes["own"].r) / RATE_HZ
-        # P begins 75 to 115 ms before delta does.
-        wanted = float(rng.uniform(0.075, 0.115))
+        # P begins 65 to 105 ms before delta does.
+        wanted = float(rng.uniform(0.065, 0.105))
         p_rise = (heart.marks.p_peak - heart.marks.p_onset) / RATE_HZ
         p_early = wanted - begins - p_rise - heart.pr_s
     elif key == "clbbb":

@@ -119,9 +119,12 @@ def left_block(heart: Dissected, rng: np.random.Generator) -> Complex:
     """Complete LBBB: no septal q, broad and often notched on the left, QS or rS in V1."""
     torso = torso_of(heart)
     length = _LEAD_IN + 150
-    loop = _loop(left_block_qrs(rng), length) * torso.size_uv * float(rng.uniform(0.7, 0.98))
-    aside = np.array([1.0, 0.0, 0.8]) + rng.normal(0.0, (0.15, 0.4, 0.2))
-    loop = _turn_onto(np.array([1.0, 0.0, 0.8]), aside) @ loop
+    loop = _loop(left_block_qrs(rng), length, pace=0.84) * torso.size_uv
+    aside = np.array([0.85, 0.0, 1.0]) + rng.normal(0.0, (0.15, 0.25, 0.2))
+    loop = _turn_onto(np.array([1.0, 0.0, 0.8]), aside) @ loop * float(rng.uniform(0.65, 0.95))
+    # The right ventricle comes first: a small r in V1 of most.
+    first = Wave(-0.062, 0.009, (0.05, 0.0, -float(rng.uniform(0.05, 0.45))))
+    loop += _loop((first,), length) * torso.size_uv
     qrs = (torso.sight @ loop).astype(np.float32)
     own = smooth(_stretched(heart.qrs, float(rng.uniform(1.35, 1.55))).astype(np.float32), 5)
     peak = int(np.argmax(np.abs(own).sum(axis=0)))
@@ -129,7 +132,7 @@ def left_block(heart: Dissected, rng: np.random.Generator) -> Complex:
     start = _LEAD_IN - peak
     qrs[:, start : start + own.shape[1]] += (0.3 * own * later).astype(np.float32)
     strength = float(rng.uniform(0.2, 0.36))
-    return _with_discordant_t(smooth(qrs, 5), heart, strength, own_t=0.2, late=5)
+    return _with_discordant_t(smooth(qrs, 5), heart, strength, own_t=0.2, late=0)
 
 
 def right_block(heart: Dissected, rng: np.random.Generator) -> Complex:
@@ -138,21 +141,23 @@ def right_block(heart: Dissected, rng: np.random.Generator) -> Complex:
     base, r = _own_on_grid(heart)
     own = heart.own
     onset = r + heart.marks.qrs_onset
-    late_s = float(rng.uniform(0.096, 0.118))
+    late_s = float(rng.uniform(0.088, 0.112))
     peak = onset + late_s * RATE_HZ
-    wide = float(rng.uniform(0.016, 0.022)) * RATE_HZ
+    wide = float(rng.uniform(0.013, 0.019)) * RATE_HZ
     time = np.arange(base.shape[1])
     pulse = np.exp(-0.5 * ((time - peak) / np.where(time < peak, 0.85 * wide, 1.15 * wide)) ** 2)
-    way = np.array([-0.55, rng.normal(0.05, 0.12), -0.6]) + rng.normal(0.0, 0.06, 3)
-    size = torso.size_uv * float(rng.uniform(0.5, 0.85))
+    way = np.array([-0.42, rng.normal(0.05, 0.12), -0.72]) + rng.normal(0.0, 0.06, 3)
+    size = torso.size_uv * float(rng.uniform(0.45, 0.85))
     terminal = torso.sight @ np.outer(way * size, pulse)
-    # The right ventricle's share is missing from the first half and its S waves from the second.
-    fades = 1.0 - 0.45 * _step(time, r + 4.0, 2.0)
+    # What the left ventricle alone leaves of S, least of it over the right one (V1 to V3).
+    less = np.full((len(base), 1), float(rng.uniform(0.2, 0.5)))
+    less[2:5] = float(rng.uniform(0.5, 0.9))
+    fades = 1.0 - less * _step(time, r, 2.0)
     j = int(peak + 2.0 * wide)
     tail = _step(time, r + own.j - own.r + 4.0, 3.0)
-    t = base * (0.85 * tail).astype(np.float32)
+    t = base * (0.65 * tail).astype(np.float32)
     qrs = base * (fades * (1.0 - tail)).astype(np.float32)
-    against = _discordant(terminal, heart, r, j, float(rng.uniform(0.25, 0.45)))
+    against = _discordant(terminal, heart, r, j, float(rng.uniform(0.35, 0.7)))
     return Complex(qrs + terminal.astype(np.float32) + t + against, r, j)
 
 
@@ -167,7 +172,7 @@ def preexcited(heart: Dissected, rng: np.random.Generator) -> tuple[Complex, int
     early = float(rng.uniform(0.034, 0.06)) * RATE_HZ
     start = int(onset - early)
     time = np.arange(base.shape[1], dtype=np.float64)
-    rise = np.clip((time - start) / (early + 0.024 * RATE_HZ), 0.0, 1.0) ** 1.4
+    rise = np.clip((time - start) / (early + 0.024 * RATE_HZ), 0.0, 1.0) ** 1.1
     fall = 1.0 - _step(time, r + 4.0, 3.5)
     share = float(rng.uniform(0.28, 0.62))
     delta = smooth(
@@ -187,9 +192,9 @@ def _own_on_grid(heart: Dissected) -> tuple[Leads, int]:
     return np.pad(heart.own.uv, ((0, 0), (room, 30))), heart.own.r + room
 
 
-def _loop(waves: tuple[Wave, ...], length: int) -> NDArray[np.float64]:
-    """A dipole's way (3, length), R at `_LEAD_IN`; as large as the waves' numbers."""
-    time = (np.arange(length) - _LEAD_IN) / RATE_HZ
+def _loop(waves: tuple[Wave, ...], length: int, *, pace: float = 1.0) -> NDArray[np.float64]:
+    """A dipole's way (3, length), R at `_LEAD_IN`, `pace` times as long as the waves say."""
+    time = (np.arange(length) - _LEAD_IN) / (RATE_HZ * pace)
     out = np.zeros((3, length))
     for wave in waves:
         out += np.outer(wave.dipole_mv, np.exp(-0.5 * ((time - wave.at_s) / wave.sigma_s) ** 2))
@@ -225,7 +230,7 @@ def _discordant(
     height = qrs.sum(axis=1) / (0.124 * RATE_HZ)
     peak = max(r + heart.marks.t_peak + late, j + round(0.12 * RATE_HZ))
     time = np.arange(qrs.shape[1])
-    pulse = np.exp(-0.5 * ((time - peak) / np.where(time < peak, 22.0, 13.0)) ** 2)
+    pulse = np.exp(-0.5 * ((time - peak) / np.where(time < peak, 18.0, 13.0)) ** 2)
     pulse *= np.minimum(1.0, time[::-1] / 12.0) * _step(time, j - 6.0, 3.0)
     return np.asarray(np.outer(-strength * height, pulse), np.float32)
 
