@@ -1,169 +1,184 @@
-"""Train the network on real ECGs drawn as pages.
+"""Train the network on real ECGs drawn as pages, on a folder of labelled pictures, or on both.
 
     python -m models.train --corpus "$ECG_CORPUS_DIR" --work /var/tmp/ecg-train
+    python -m models.train --pictures OUR_ECGS --start models/store/NAME-VERSION --work RUN
 
-Draws every training record in several layouts and styles (once, into a cache), adds simulated ECGs
-for the rare findings, and trains with class-balanced sampling, the four augmentations, AdamW with
-warm-up and cosine decay, and an exponential moving average of the weights. Every epoch leaves a
-checkpoint; starting again with the same --work goes on where it stopped. Training ends when
-neither the validation loss nor the validation AUROC has improved for five epochs.
+Draws every training record in several layouts and styles (once, into a cache in --work), adds real
+beats edited into the rare rhythms, and trains with class-balanced sampling, the four augmentations,
+AdamW with warm-up and cosine decay, and an exponential moving average of the weights. Every epoch
+leaves a checkpoint; starting again with the same --work goes on where it stopped. Training ends
+when neither the validation loss nor the validation AUROC has improved for five epochs.
+
+With --pictures a hospital's own labelled pictures (a folder with labels.csv, see
+models.corpus.pictures) train as well; with --start the training begins from a network that is
+already there instead of from nothing.
 """
 
 import argparse
 import csv
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.architecture import Architecture
+from models.architecture import INPUT_KINDS, Architecture
+from models.artifact import Artifact
 from models.augment import augment
-from models.corpus.layouts import TRAINING_LAYOUTS
-from models.corpus.pages import Order, layouts_for, make_cache, packed
-from models.corpus.records import Record, load
-from models.corpus.simulate import simulate
-from models.labels import KEYS, index_of
+from models.corpus.lessons import (
+    EXTRAS,
+    Lessons,
+    judging_pages,
+    picture_lessons,
+    training_lessons,
+)
+from models.corpus.pages import packed
+from models.corpus.records import Part, add_corpus_argument, load
+from models.labels import KEYS, PAGE_KINDS
 from models.metrics import auroc
 
 PATIENCE_EPOCHS: Final = 5
-EMA: Final = 0.998
+#: What a wrong statement of the sources weighs against a wrong finding.
+STATEMENT_WEIGHT: Final = 0.3
+#: How many pages of each validation ECG choose the epoch.
+VALIDATION_PAGES: Final = 2
 
-#: Simulated ECGs a class, for training only: as many as the real ones are too few.
-SIMULATED: Final = {
-    "pvc": 80,
-    "preexcitation": 220,
-    "clbbb": 40,
-    "crbbb": 40,
-    "af": 40,
-    "afl": 220,
-    "atrial_escape": 300,
-    "pac": 120,
-    "at": 300,
-}
+
+class TrainingError(ValueError):
+    """Nothing to train with; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run, written beside its checkpoints."""
+    """Everything that decides a run, written beside its checkpoints.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    seed : int
+        Of the weights, the order of the pages and their augmentation.
+    epochs, steps, batch : int
+        An epoch is `steps` batches; the rate falls to almost nothing over `epochs`.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate at its highest.
+    warmup_epochs : int
+        How long the rate rises.
+    average : float
+        Of the moving average of the weights, a step; what is judged and kept.
+    start : str
+        Name of the network the training began from; empty for none.
+    shuffled_labels : bool
+        Train on other ECGs' labels: a control that must learn nothing.
+    """
 
     architecture: Architecture
     seed: int = 1
     epochs: int = 40
     steps: int = 150
     batch: int = 32
-    variants: int = 3
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup_epochs: int = 2
+    average: float = 0.998
+    start: str = ""
+    shuffled_labels: bool = False
 
 
-@dataclass(frozen=True)
-class Pages:
-    """Drawn pages with their labels: (n, 224, 672), (n, 10), (n, 10)."""
+def lessons_of(
+    part: Part, *, corpus: Path | None, pictures: Path | None, work: Path, seed: int = 1
+) -> Lessons:
+    """The pages of one part of the split, from the corpus, from labelled pictures, or from both.
 
-    pages: NDArray[np.uint8]
-    targets: NDArray[np.float32]
-    known: NDArray[np.float32]
-
-
-def training_pages(records: Sequence[Record], work: Path, recipe: Recipe) -> Pages:
-    """Draw the training records in several layouts, and the simulated ECGs once each."""
-    orders: list[Order] = []
-    targets: list[NDArray[np.float32]] = []
-    known: list[NDArray[np.float32]] = []
-    for index, record in enumerate(records):
-        rare = record.targets[1:].any() or not record.known.all()
-        for step, layout in enumerate(layouts_for(index, recipe.variants * (2 if rare else 1))):
-            orders.append(
-                Order(record.signal_uv, layout, recipe.seed * 1_000_003 + 64 * index + step)
+    Raises
+    ------
+    TrainingError
+        There are none.
+    """
+    found: list[Lessons] = []
+    if corpus is not None:
+        records = load(corpus, parts=(part,))
+        found.append(
+            training_lessons(records, work, seed=seed)
+            if part == "train"
+            else judging_pages(
+                records, work, name=part, pages=VALIDATION_PAGES if part == "validation" else 1
             )
-            targets.append(record.targets)
-            known.append(record.known)
-    for key, count in SIMULATED.items():
-        for number in range(count):
-            place = len(orders)
-            layout = TRAINING_LAYOUTS[place % len(TRAINING_LAYOUTS)]
-            orders.append(Order(simulate(key, number), layout, 77_000_000 + place))
-            target = np.zeros(len(KEYS), np.float32)
-            target[index_of(key)] = 1.0
-            targets.append(target)
-            known.append(np.ones(len(KEYS), np.float32))
-    pages = make_cache(work / "training.u8", orders, describe="drawing training pages")
-    return Pages(pages, np.stack(targets), np.stack(known))
-
-
-def judging_orders(records: Sequence[Record]) -> list[Order]:
-    """One page of each record, the layouts in turn."""
-    return [
-        Order(record.signal_uv, layouts_for(index, 1)[0], 990_000_000 + index)
-        for index, record in enumerate(records)
-    ]
-
-
-def judging_pages(records: Sequence[Record], work: Path, *, name: str) -> Pages:
-    """Draw the records of validation or test once each, the layouts in turn, undisturbed seeds."""
-    orders = judging_orders(records)
-    pages = make_cache(work / f"{name}.u8", orders, describe=f"drawing {name} pages")
-    return Pages(
-        pages,
-        np.stack([record.targets for record in records]),
-        np.stack([record.known for record in records]),
-    )
+        )
+    if pictures is not None:
+        found.append(picture_lessons(pictures, work, part=part))
+    whole = [lessons for lessons in found if len(lessons)]
+    if not whole:
+        raise TrainingError(f"expected ECGs of {part} patients; found none that can be read")
+    together = whole[0]
+    for lessons in whole[1:]:
+        together += lessons
+    if part != "train":
+        ten = slice(len(KEYS))
+        return replace(together, targets=together.targets[:, ten], known=together.known[:, ten])
+    return together
 
 
 def balanced_shares() -> NDArray[np.float64]:
     """How often each finding is asked for; what is left to 1 is for ECGs with none of them."""
-    weights = np.array([1.6, *[1.0] * (len(KEYS) - 1), 1.6])
-    shares: NDArray[np.float64] = (weights / weights.sum())[:-1]
+    shares: NDArray[np.float64] = (_WEIGHTS / _WEIGHTS.sum())[: len(KEYS)]
     return shares
 
 
-def balanced(data: Pages, rng: np.random.Generator) -> Iterator[int]:
-    """Yield row numbers so that each finding, and none of them, is drawn equally often."""
-    groups = [np.flatnonzero(data.targets[:, column] > 0) for column in range(len(KEYS))]
-    groups.append(np.flatnonzero(data.targets.sum(axis=1) == 0))
-    shares = np.append(balanced_shares(), 0.0)
-    shares[-1] = 1.0 - shares.sum()
-    shares *= [len(group) > 0 for group in groups]
-    shares /= shares.sum()
+#: Of the ten findings, of none of them, and of the page kinds.
+_WEIGHTS: Final = np.array([1.8, *[1.0] * (len(KEYS) - 1), 1.8, *[0.4] * len(PAGE_KINDS)])
+
+
+def balanced(data: Lessons, rng: np.random.Generator) -> Iterator[int]:
+    """Yield row numbers so that each finding, none of them, and each page kind come in turn."""
+    ten, kinds = data.targets[:, : len(KEYS)], data.targets[:, len(KEYS) :]
+    asked = data.known[:, : len(KEYS)].any(axis=1)
+    groups = [np.flatnonzero(ten[:, column] > 0) for column in range(len(KEYS))]
+    groups.append(np.flatnonzero((ten.sum(axis=1) == 0) & asked))
+    groups += [np.flatnonzero(kinds[:, column] > 0) for column in range(len(PAGE_KINDS))]
+    shares = _WEIGHTS * [len(group) > 0 for group in groups]
+    shares = shares / shares.sum()
     while True:
         yield int(rng.choice(groups[int(rng.choice(len(groups), p=shares))]))
 
 
-def stream(data: Pages, seed: int) -> Any:
+def stream(data: Lessons, seed: int) -> Any:
     """A tf.data of augmented, packed training samples: packet, targets, known."""
     import tensorflow as tf
 
     def samples() -> Iterator[tuple[Any, Any, Any]]:
         rng = np.random.default_rng(seed)
         for row in balanced(data, rng):
-            packet = packed(augment(np.asarray(data.pages[row]), rng))
+            packet = packed(augment(data.page(row), rng))
             yield packet, data.targets[row], data.known[row]
 
+    width = data.targets.shape[1]
     shapes = (
         tf.TensorSpec((224, 224, 3), tf.uint8),
-        tf.TensorSpec((len(KEYS),), tf.float32),
-        tf.TensorSpec((len(KEYS),), tf.float32),
+        tf.TensorSpec((width,), tf.float32),
+        tf.TensorSpec((width,), tf.float32),
     )
     return tf.data.Dataset.from_generator(samples, output_signature=shapes)
 
 
 def masked_loss(logits: Any, targets: Any, known: Any) -> Any:
-    """Binary cross-entropy over the known labels, each finding by itself."""
+    """Binary cross-entropy over the known labels, each logit by itself; statements weigh less."""
     import tensorflow as tf
 
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    return tf.reduce_sum(entropy * known) / tf.reduce_sum(known)
+    answers = len(KEYS) + len(PAGE_KINDS)
+    width = int(logits.shape[-1])
+    weights = np.full(width, STATEMENT_WEIGHT, np.float32)
+    weights[:answers] = 1.0
+    counted = known * weights
+    return tf.reduce_sum(entropy * counted) / tf.maximum(tf.reduce_sum(counted), 1.0)
 
 
 def logits_of(network: Any, pages: NDArray[np.uint8], *, batch: int = 64) -> NDArray[np.float32]:
-    """Logits (n, 10) of kept pages (n, 224, 672), in fixed shapes."""
+    """Logits (n, 10 + extra) of kept pages (n, 224, 672), in fixed shapes."""
     import tensorflow as tf
 
     forward = tf.function(lambda packets: network(packets, training=False), reduce_retracing=True)
@@ -176,23 +191,78 @@ def logits_of(network: Any, pages: NDArray[np.uint8], *, batch: int = 64) -> NDA
     return np.concatenate(out)
 
 
-def judge(network: Any, data: Pages) -> tuple[float, float, dict[str, float]]:
+def judge(network: Any, data: Lessons) -> tuple[float, float, dict[str, float]]:
     """Validation loss, mean AUROC of findings with 3 or more positives or 0, each AUROC."""
-    logits = logits_of(network, data.pages).astype(np.float64)
-    entropy = np.logaddexp(0.0, logits) - logits * data.targets
-    loss = float((entropy * data.known).sum() / data.known.sum())
+    logits = logits_of(network, data.pages)[:, : len(KEYS)].astype(np.float64)
+    targets, known = data.targets[:, : len(KEYS)], data.known[:, : len(KEYS)]
+    entropy = np.logaddexp(0.0, logits) - logits * targets
+    loss = float((entropy * known).sum() / known.sum())
     each = {}
     for column, key in enumerate(KEYS):
-        rows = data.known[:, column] > 0
-        if data.targets[rows, column].sum() >= 3:
-            each[key] = auroc(logits[rows, column], data.targets[rows, column])
+        rows = known[:, column] > 0
+        if targets[rows, column].sum() >= 3:
+            each[key] = auroc(logits[rows, column], targets[rows, column])
+    each = {key: value for key, value in each.items() if np.isfinite(value)}
     return loss, float(np.mean(list(each.values()))) if each else 0.0, each
 
 
-def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
-    """Run, or go on with, a training; return the folder with the best weights."""
+def load_start(network: Any, folder: Path) -> None:
+    """Give a fresh network the weights of an artifact, as far as both have them.
+
+    Logits that the artifact does not answer for stay fresh.
+
+    Raises
+    ------
+    models.artifact.ArtifactError
+        The folder is no artifact.
+    ValueError
+        Depth or width differ.
+    """
+    from models.resnet import build
+
+    artifact = Artifact.load(folder).verify()
+    theirs = artifact.card.architecture
+    source = build(theirs)
+    source.load_weights(str(artifact.weights))
+    for layer in network.layers:
+        given, own = source.get_layer(layer.name).get_weights(), layer.get_weights()
+        if layer.name == "logits":
+            both = min(own[0].shape[1], given[0].shape[1])
+            for mine, other in zip(own, given, strict=True):
+                mine[..., :both] = other[..., :both]
+            layer.set_weights(own)
+        else:
+            layer.set_weights(given)
+
+
+def train(
+    recipe: Recipe,
+    work: Path,
+    *,
+    corpus: Path | None = None,
+    pictures: Path | None = None,
+    start: Path | None = None,
+) -> Path:
+    """Run, or go on with, a training; return the folder with the best weights.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    work : Path
+        Caches, checkpoints, log; made if absent. ``best.weights.h5`` is what came out.
+    corpus, pictures : Path or None
+        Folder of records, folder of labelled pictures; at least one of them.
+    start : Path or None
+        An artifact to begin from.
+
+    Raises
+    ------
+    TrainingError
+        No ECG to train with, or none to choose the epoch by.
+    """
     import keras
     import tensorflow as tf
+    from tqdm import tqdm
 
     from models.resnet import build
 
@@ -203,14 +273,19 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
         if len(tf.config.list_physical_devices("GPU")) > 1
         else tf.distribute.get_strategy()
     )
-    fit = training_pages(load(corpus, parts=("train",)), work, recipe)
-    check = judging_pages(load(corpus, parts=("validation",)), work, name="validation")
+    fit = lessons_of("train", corpus=corpus, pictures=pictures, work=work)
+    check = lessons_of("validation", corpus=corpus, pictures=pictures, work=work)
+    if recipe.shuffled_labels:
+        order = np.random.default_rng(recipe.seed).permutation(len(fit))
+        fit = replace(fit, targets=fit.targets[order], known=fit.known[order])
     total, warm = recipe.epochs * recipe.steps, recipe.warmup_epochs * recipe.steps
     with strategy.scope():
         network = build(recipe.architecture)
+        if start is not None:
+            load_start(network, start)
         rate = keras.optimizers.schedules.CosineDecay(
             1e-5,
-            decay_steps=total - warm,
+            decay_steps=max(1, total - warm),
             alpha=0.01,
             warmup_target=recipe.learning_rate,
             warmup_steps=warm,
@@ -234,7 +309,7 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
         saved.restore(manager.latest_checkpoint).expect_partial()
         state = json.loads(progress.read_text())
         print(f"going on after epoch {state['epoch']}", flush=True)
-    (work / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    (work / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
 
     def step(packets: Any, targets: Any, known: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -242,15 +317,13 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         for slow, fast in zip(averaged.weights, network.weights, strict=True):
-            slow.assign(EMA * slow + (1.0 - EMA) * fast)
+            slow.assign(recipe.average * slow + (1.0 - recipe.average) * fast)
         return loss
 
     @tf.function  # type: ignore[untyped-decorator]
     def distributed_step(packets: Any, targets: Any, known: Any) -> Any:
         losses = strategy.run(step, args=(packets, targets, known))
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
-
-    from tqdm import tqdm
 
     while state["epoch"] < recipe.epochs and state["stale"] < PATIENCE_EPOCHS:
         epoch = state["epoch"] + 1
@@ -260,7 +333,7 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
         bar = tqdm(batches, total=recipe.steps, desc=f"epoch {epoch}/{recipe.epochs}", unit="step")
         for sample in bar:
             losses.append(float(distributed_step(*sample)))
-            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
         loss, mean, each = judge(averaged, check)
         better = mean > state["best_auroc"] + 1e-4 or loss < state["best_loss"] - 1e-4
         if mean >= state["best_auroc"]:
@@ -272,18 +345,12 @@ def train(recipe: Recipe, corpus: Path, work: Path) -> Path:
         state["epoch"] = epoch
         manager.save()
         progress.write_text(json.dumps(state))
-        _log(
-            work / "log.csv",
-            epoch,
-            float(np.mean(losses)),
-            loss,
-            mean,
-            each,
-            time.monotonic() - began,
-        )
+        took = time.monotonic() - began
+        _log(work / "log.csv", epoch, float(np.mean(losses)), loss, mean, each, took)
+        left = took * (recipe.epochs - epoch) / 60
         print(
             f"epoch {epoch}: training loss {np.mean(losses):.4f}, validation loss {loss:.4f}, "
-            f"mean AUROC {mean:.4f} (best {state['best_auroc']:.4f})",
+            f"mean AUROC {mean:.4f} (best {state['best_auroc']:.4f}), at most {left:.0f} min left",
             flush=True,
         )
     return work
@@ -314,39 +381,65 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_corpus_argument(parser)
+    parser.add_argument("--pictures", type=Path, help="folder of labelled pictures with labels.csv")
     parser.add_argument(
-        "--corpus",
-        type=Path,
-        default=os.environ.get("ECG_CORPUS_DIR"),
-        help="folder of real ECGs (default: ECG_CORPUS_DIR)",
+        "--start", type=Path, help="network to begin from: models/store/NAME-VERSION"
     )
     parser.add_argument("--work", type=Path, required=True, help="cache, checkpoints, log")
-    parser.add_argument("--input", choices=("unpacked", "packet"), default="unpacked")
+    parser.add_argument(
+        "--input", choices=INPUT_KINDS, default="unpacked", help="how the packet enters the network"
+    )
     parser.add_argument("--depth", type=int, default=18)
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--width", type=int, default=16, help="filters of the first stage")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--steps", type=int, default=150, help="batches an epoch")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--variants", type=int, default=3, help="pages drawn of each record")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its highest")
+    parser.add_argument(
+        "--average", type=float, default=0.998, help="moving average of the weights"
+    )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--shuffled-labels", action="store_true", help="a control: must learn nothing"
+    )
     given = parser.parse_args(arguments)
-    if given.corpus is None:
-        parser.error("no corpus: give --corpus or set ECG_CORPUS_DIR")
+    if given.corpus is None and given.pictures is None:
+        parser.error("nothing to train on: give --corpus (or ECG_CORPUS_DIR) or --pictures")
     return given
+
+
+def recipe_of(given: argparse.Namespace) -> Recipe:
+    """The recipe a command line asks for; a network to begin from decides the architecture."""
+    architecture = Architecture(given.depth, given.width, given.input, extra=len(EXTRAS))
+    start = ""
+    if given.start is not None:
+        card = Artifact.load(given.start).card
+        architecture = replace(card.architecture, extra=len(EXTRAS))
+        start = f"{card.name} {card.version}"
+    return Recipe(
+        architecture,
+        seed=given.seed,
+        epochs=given.epochs,
+        steps=given.steps,
+        batch=given.batch,
+        learning_rate=given.rate,
+        average=given.average,
+        start=start,
+        shuffled_labels=given.shuffled_labels,
+    )
 
 
 def main() -> None:
     """Train from the command line."""
     given = parse()
-    recipe = Recipe(
-        Architecture(given.depth, given.width, given.input),
-        seed=given.seed,
-        epochs=given.epochs,
-        steps=given.steps,
-        batch=given.batch,
-        variants=given.variants,
+    train(
+        recipe_of(given),
+        given.work,
+        corpus=given.corpus,
+        pictures=given.pictures,
+        start=given.start,
     )
-    train(recipe, Path(given.corpus), given.work)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from models import train
 from models.architecture import Architecture
+from models.artifact import Artifact, default_artifact
 from models.augment import augment
 from models.calibrate import Calibration, calibrate
+from models.corpus import draw_page, lessons
 from models.corpus.records import CorpusError, Record, load, part_of
 from models.corpus.simulate import simulate
-from models.labels import KEYS, index_of
+from models.labels import KEYS, PAGE_KINDS, index_of
 from models.metrics import auroc, average_precision, calibration_error, figures
+from models.resnet import build
 
 
 def small_corpus(folder: Path) -> Path:
@@ -46,24 +52,114 @@ def small_corpus(folder: Path) -> Path:
     return folder
 
 
-def test_a_training_learns_goes_on_where_it_stopped_and_stops_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "SIMULATED", {"at": 2})
+SMALL = Architecture(depth=10, width=4, extra=len(lessons.EXTRAS))
+
+
+def recipe(epochs: int, **other: Any) -> train.Recipe:
+    """A schedule of seconds."""
+    return train.Recipe(SMALL, epochs=epochs, steps=8, batch=8, warmup_epochs=1, **other)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few edited, simulated and unreadable pages."""
+    monkeypatch.setattr(lessons, "EDITED", {"sinus": 3, "pvc": 3})
+    monkeypatch.setattr(lessons, "SIMULATED", {"at": 2})
+    monkeypatch.setattr(lessons, "OF_A_KIND", 2)
+    monkeypatch.setattr(lessons, "VARIANTS", 1)
+    monkeypatch.setattr(lessons, "RARE_VARIANTS", 1)
+    monkeypatch.setattr(train, "VALIDATION_PAGES", 1)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_training_learns_goes_on_where_it_stopped_and_stops_by_itself(tmp_path: Path) -> None:
     corpus, work = small_corpus(tmp_path / "corpus"), tmp_path / "work"
-    small = Architecture(depth=10, width=4)
-
-    def recipe(epochs: int) -> train.Recipe:
-        return train.Recipe(small, epochs=epochs, steps=8, batch=8, variants=1, warmup_epochs=1)
-
-    train.train(recipe(2), corpus, work)
-    train.train(recipe(4), corpus, work)
+    train.train(recipe(2), work, corpus=corpus)
+    train.train(recipe(4), work, corpus=corpus)
     rows = (work / "log.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3", "4"]
     losses = [float(row.split(",")[1]) for row in rows[1:]]
     assert losses[-1] < losses[0]
     assert json.loads((work / "progress.json").read_text())["epoch"] == 4
     assert (work / "best.weights.h5").is_file()
+
+
+@pytest.mark.usefixtures("few")
+def test_what_is_synthetic_is_marked_through_to_the_manifest(tmp_path: Path) -> None:
+    records = load(small_corpus(tmp_path / "corpus"), parts=("train",))
+    made = lessons.training_lessons(records, tmp_path, seed=1)
+    with (tmp_path / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(made)
+    synthetic = [row for row in rows if row["synthetic"] == "1"]
+    assert {row["shows"].split()[0] for row in synthetic} == {"edited", "simulated"}
+    assert len(synthetic) == 3 + 3 + 2
+    own = {record.record_id for record in records}
+    assert {row["shows"].split()[-1] for row in rows if row["shows"].startswith("edited")} <= own
+    judged = lessons.judging_pages(load(tmp_path / "corpus", parts=("test",)), tmp_path, name="t")
+    assert not any(name.startswith(("edited", "simulated")) for name in judged.names)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_page_that_is_not_to_be_read_is_asked_for_its_kind_alone(tmp_path: Path) -> None:
+    records = load(small_corpus(tmp_path / "corpus"), parts=("train",))
+    made = lessons.training_lessons(records, tmp_path, seed=1)
+    kinds = made.targets[:, len(KEYS) : len(KEYS) + len(PAGE_KINDS)] > 0
+    of_a_kind = np.asarray(kinds.any(axis=1))
+    assert np.asarray(kinds.sum(axis=0)).tolist() == [2, 2]
+    assert not made.known[of_a_kind, : len(KEYS)].any()
+    assert made.known[~of_a_kind, len(KEYS) : len(KEYS) + len(PAGE_KINDS)].all()
+    taken = train.balanced(made, np.random.default_rng(1))
+    assert {bool(of_a_kind[next(taken)]) for _ in range(200)} == {True, False}
+
+
+def labelled_pictures(where: Path, count: int = 40) -> Path:
+    """Write a folder as a hospital would: drawn pages, a list, and one picture that is no page."""
+    where.mkdir()
+    lines = ["file,findings,patient"]
+    for number in range(count):
+        key = ("normal", "af", "clbbb")[number % 3]
+        page = draw_page(simulate(key, number), 250.0, "3x4+1", "grey", number)
+        Image.fromarray(page[::2, ::2]).save(where / f"{number}.png")
+        lines.append(f"{number}.png,{key},P{number}")
+    Image.new("RGB", (600, 400), "white").save(where / "blank.png")
+    lines.append("blank.png,none,P0")
+    (where / "labels.csv").write_text("\n".join(lines) + "\n")
+    return where
+
+
+def test_a_folder_of_labelled_pictures_trains_and_fine_tunes(tmp_path: Path) -> None:
+    pictures, work = labelled_pictures(tmp_path / "pictures"), tmp_path / "work"
+    train.train(recipe(3), work, pictures=pictures)
+    losses = [row.split(",")[1] for row in (work / "log.csv").read_text().splitlines()[1:]]
+    assert float(losses[-1]) < float(losses[0])
+    refused = [
+        row for part in ("train", "validation")
+        for row in (work / f"refused-{part}.csv").read_text().splitlines()[1:]
+    ]  # fmt: skip
+    # Another patient's side of the split has it, or it is named here with its reason.
+    assert all(row.startswith("blank.png,blank picture") for row in refused)
+
+
+def test_a_training_begins_from_the_network_that_ships() -> None:
+    given = train.parse(["--pictures", ".", "--work", ".", "--start", str(default_artifact())])
+    asked = train.recipe_of(given)
+    shipped = Artifact.load(default_artifact()).card
+    assert asked.start == f"{shipped.name} {shipped.version}"
+    assert asked.architecture.width == shipped.architecture.width
+    network, theirs = build(asked.architecture), build(shipped.architecture)
+    theirs.load_weights(str(Artifact.load(default_artifact()).weights))
+    train.load_start(network, default_artifact())
+    kernel, fresh = (net.get_layer("logits").get_weights()[0] for net in (theirs, network))
+    assert np.array_equal(kernel[:, : len(KEYS)], fresh[:, : len(KEYS)])
+    stem, own = (net.get_layer("stem_conv").get_weights()[0] for net in (theirs, network))
+    assert np.array_equal(stem, own)
+
+
+def test_nothing_to_train_with_is_said(tmp_path: Path) -> None:
+    pictures = labelled_pictures(tmp_path / "pictures", count=1)
+    with pytest.raises(train.TrainingError, match="expected ECGs of"):
+        train.train(recipe(1), tmp_path / "work", pictures=pictures)
 
 
 def test_the_help_of_the_commands_teaches(capsys: pytest.CaptureFixture[str]) -> None:
