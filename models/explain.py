@@ -4,9 +4,12 @@ With average pooling before the logits, the share that each place of the last ma
 known exactly: its activation times the weight of its channel (Zhou et al. 2016, *Learning Deep
 Features for Discriminative Localization*). But the last map has seven columns for ten seconds, and
 a beat is shorter than that. Activation times gradient is the same quantity at every earlier depth,
-on finer maps that alone mark every sharp wave (Jiang et al. 2021, *LayerCAM*). A place is marked
-as far as all depths agree: their geometric mean is fine enough for one beat and is lost when the
-weights are (Adebayo et al. 2018, *Sanity Checks for Saliency Maps*; `tests/models/test_explain`).
+on finer maps that alone mark every sharp wave (Jiang et al. 2021, *LayerCAM*), down to the ink
+itself. A place is marked as far as all depths agree: their geometric mean is fine enough for one
+beat and is lost when the weights are (Adebayo et al. 2018, *Sanity Checks for Saliency Maps*).
+
+Where the network takes the packet's three windows one above the other, its maps serve all three;
+the ink of each window has a gradient of its own, which tells them apart.
 
 The map says what the network leaned on. It measures nothing, and is no finding.
 """
@@ -25,9 +28,8 @@ from models.labels import index_of
 from models.packet import SIDE_PX, SLICES, pack
 from models.page import Page
 
-#: How far the input's gradient is spread before the three windows of a packet are told apart, as a
-#: share of the set size: about one beat.
-_SPREAD_SHARE: Final = 0.04
+#: How far the share of the ink is spread, as a share of the set size: a QRS on the laid-out page.
+_SPREAD_SHARE: Final = 0.02
 
 
 class Explainer:
@@ -102,20 +104,23 @@ class Explainer:
 
     def _laid_out(self, packet: NDArray[np.uint8], column: int) -> NDArray[np.float32]:
         """The map over the three windows side by side, (224, 672)."""
-        given = packet[None].astype(np.float32)
-        maps, (*slopes, slope_of_input) = self._gradients(given, np.int32(column))
-        windows = SLICES if self._architecture.input_kind != "packet" else 1
-        size = (windows * SIDE_PX, SIDE_PX)
-        agreed = np.ones(size[::-1])
-        for values, slope in zip(maps, slopes, strict=True):
-            speaks_for = np.maximum((np.asarray(values) * np.asarray(slope)).sum(axis=-1)[0], 0.0)
-            smooth = cv2.resize(speaks_for, size, interpolation=cv2.INTER_CUBIC)
-            agreed *= _to_one(np.maximum(smooth, 0.0))
-        agreed **= 1.0 / len(maps)
-        if windows > 1:
-            return _to_one(agreed)
-        ink = 255.0 - given[0]
-        return _to_one(_side_by_side(agreed, np.abs(np.asarray(slope_of_input)[0] * ink)))
+        given = packet.astype(np.float32)
+        maps, (*slopes, slope) = self._gradients(given[None], np.int32(column))
+        superposed = self._architecture.input_kind == "packet"
+        ink = (given - 255.0) * np.asarray(slope)[0]
+        ink = ink.transpose(0, 2, 1).reshape(SIDE_PX, SLICES * SIDE_PX)
+        agreed = _speaks_for(cv2.GaussianBlur(ink, (0, 0), _SPREAD_SHARE * SIDE_PX))
+        for values, gradient in zip(maps, slopes, strict=True):
+            share = _speaks_for((np.asarray(values) * np.asarray(gradient)).sum(axis=-1)[0])
+            size = (SIDE_PX if superposed else SLICES * SIDE_PX, SIDE_PX)
+            fine = np.maximum(cv2.resize(share, size, interpolation=cv2.INTER_CUBIC), 0.0)
+            agreed *= np.tile(fine, (1, SLICES)) if superposed else fine
+        return _to_one(agreed ** (1.0 / (len(maps) + 1)))
+
+
+def _speaks_for(share: NDArray[Any]) -> NDArray[np.float64]:
+    """What speaks for a finding, as a part of the most; what speaks against it is left out."""
+    return _to_one(np.maximum(share, 0.0)).astype(np.float64)
 
 
 def _to_one(values: NDArray[Any]) -> NDArray[np.float32]:
