@@ -25,6 +25,8 @@ _DIMMEST: Final = 0.3
 #: Traces and lettering cover 2 to 5 % of a page, a grid that shows 10 % or more.
 _GRID_SHARE: Final = 0.08
 _STRAIGHT_PX: Final = 31
+#: Five-millimetre lines are darker than the median of all lines by up to this.
+_GRID_DEPTH: Final = 1.5
 _CUBES: Final = np.where(np.arange(256) < _FAINT, 0, np.arange(256)).astype(np.float64) ** 3
 
 
@@ -91,7 +93,7 @@ def without_grid(darkness: NDArray[np.uint8]) -> NDArray[np.uint8]:
     lines = grid[grid > _FAINT]
     if lines.size < _GRID_SHARE * grid.size:
         return darkness
-    most = float(np.percentile(lines, 80))
+    most = _GRID_DEPTH * float(np.median(lines))
     return np.asarray(cv2.subtract(darkness, cv2.min(grid, most)))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.ink import Ink, brightest, find_ink, without_grid
 from models.skew import Skew, find_skew, level_picture, to_picture
 from models.traces import NotReadable, Traces, find_traces
+from models.verdict import check_rows
 
 __all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
 
@@ -25,6 +26,7 @@ _CUT_COLUMNS_PX: Final = 1344
 #: Paper left around the traces, as shares of the working width: beside them, above and below.
 _BESIDE: Final = 0.012
 _ABOVE: Final = 0.01
+_HALF: Final = 0.45
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,11 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     skew = find_skew(ink.darkness, ink.darkest)
     level = without_grid(level_picture(ink.darkness, skew))
     traces = find_traces(level, ink.darkest)
+    check_rows(traces)
     box = _grown(traces, level.shape)
     quality = {
         "contrast": round(min(1.0, ink.darkest / 255.0), 3),
-        "rows": float(traces.rows),
+        "rows": float(len(traces.rows.baselines)),
         "coverage": round(traces.coverage, 3),
         "skew_deg": round(skew.degrees, 2),
         "inverted": float(ink.inverted),
@@ -149,10 +152,16 @@ def _grey(raster: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
 
 
 def _grown(traces: Traces, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    beside, above = round(_BESIDE * shape[1]), round(_ABOVE * shape[1])
+    beside = round(_BESIDE * shape[1])
+    # Half the way to the next row: what is cut off at a wave's tip is found again, and a header
+    # has no place so near.
+    above = round(_ABOVE * shape[1])
+    half = round(_HALF * traces.rows.pitch)
+    top = min(traces.top - above, int(traces.rows.baselines[0]) - half)
+    bottom = max(traces.bottom + above, int(traces.rows.baselines[-1]) + half)
     return (
         max(0, traces.left - beside),
-        max(0, traces.top - above),
+        max(0, top),
         min(shape[1], traces.right + beside),
-        min(shape[0], traces.bottom + above),
+        min(shape[0], bottom),
     )

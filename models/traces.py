@@ -13,16 +13,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MIN_ROWS: Final = 3
-_MAX_ROWS: Final = 16
-#: Tried from middle to generous to strict: a grey grid joins everything until it falls below the
-#: limit, a faint trace falls to pieces.
-_DARKEST_SHARES: Final = (0.55, 0.4, 0.7)
-_MIN_COVERAGE: Final = 0.7
+from models.rows import Rows, find_rows
+
+#: Tried from middle to generous to strict: a faint trace falls to pieces above the limit, what is
+#: left of a grey grid joins everything below it.
+_DARKEST_SHARES: Final = (0.4, 0.28, 0.55)
 #: Enough to stop trying further limits.
 _GOOD_COVERAGE: Final = 0.9
-#: A piece may hold all rows when tall waves join them, but a frame around the page is none.
-_MAX_HEIGHT: Final = 0.95
+_GOOD_EXTENT: Final = 0.6
+#: Ink is joined over gaps of four columns and two rows.
+_JOIN: Final = np.ones((3, 5), np.uint8)
+#: A column that is ink over this share of its height is the side of a frame.
+_UPRIGHT: Final = 0.85
 #: Share of a column that a piece fills: rows joined by tall waves fill it together, a grid more.
 _MAX_FILL: Final = 0.1
 #: The broadest strokes, as a share of the picture's width.
@@ -34,7 +36,7 @@ _MIN_FILLED: Final = 0.93
 #: About one millimetre of a page 250 mm wide.
 _MIN_WANDER: Final = 0.004
 #: A piece shorter than this, as a share of the width, is no trace.
-_MIN_PIECE: Final = 0.11
+_MIN_PIECE: Final = 0.08
 #: A printed rule or a frame's edge stays within this.
 _RULE_PX: Final = 2.0
 #: Share of a piece's pixels that may lie deep inside; share of all width that may be such pieces.
@@ -59,24 +61,34 @@ class NotReadable(ValueError):
 
 @dataclass(frozen=True)
 class Traces:
-    """The box around all trace in the working picture, and what was measured inside.
+    """The box around all trace in the level picture, and the rows inside.
 
     Attributes
     ----------
     left, top, right, bottom : int
-        In pixels of the working picture.
-    rows : int
-        How many traces lie above each other.
-    coverage : float
-        Share of the width that traces cover, 0..1.
+        In pixels of the level picture.
+    rows : Rows
+        The traces above each other; baselines in pixels of the level picture.
+    mask : uint8
+        1 where a trace is, the whole level picture.
     """
 
     left: int
     top: int
     right: int
     bottom: int
-    rows: int
-    coverage: float
+    rows: Rows
+    mask: NDArray[np.uint8]
+
+    @property
+    def coverage(self) -> float:
+        """Share of the width between first and last ink that the middle row fills, 0..1."""
+        return float(np.median(self.rows.covered)) if len(self.rows.covered) else 0.0
+
+    @property
+    def extent(self) -> float:
+        """Share of the picture's width from first to last ink, 0..1."""
+        return (self.right - self.left) / self.mask.shape[1]
 
 
 @dataclass(frozen=True)
@@ -107,19 +119,19 @@ class _Piece:
 
 
 def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
-    """Find the traces of a page.
+    """Find the traces of a page, whatever their number.
 
     Parameters
     ----------
     darkness : uint8 (rows, columns)
-        How much darker than the paper each pixel is.
+        How much darker than the paper each pixel of the level picture is.
     darkest : float
         What the ink of this picture reaches.
 
     Raises
     ------
     NotReadable
-        There are none, or they are not those of a twelve-lead page.
+        There are none.
     """
     refusals: list[NotReadable] = []
     found: list[Traces] = []
@@ -129,16 +141,19 @@ def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
         except NotReadable as refusal:
             refusals.append(refusal)
         else:
-            if found[-1].coverage >= _GOOD_COVERAGE:
+            if found[-1].coverage >= _GOOD_COVERAGE and found[-1].extent >= _GOOD_EXTENT:
                 return found[-1]
     if not found:
         raise max(refusals, key=lambda refusal: len(refusal.reason))
-    return max(found, key=lambda traces: traces.coverage)
+    return max(found, key=lambda traces: traces.coverage * traces.extent)
 
 
 def _traces(ink: NDArray[np.uint8]) -> Traces:
     rows, columns = ink.shape
-    joined = cv2.dilate(ink, np.ones((3, 5), np.uint8))
+    joined = cv2.dilate(ink, _JOIN)
+    # The sides of a frame or of a table would tie everything together.
+    uprights = np.asarray(cv2.reduce(joined, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel()
+    joined[:, uprights > _UPRIGHT * rows] = 0
     count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
         joined, 8, cv2.CV_32S, cv2.CCL_BOLELLI
     )
@@ -146,12 +161,7 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
         raise NotReadable("not an ECG page: specks all over")
     widths, heights = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     fill = stats[:, cv2.CC_STAT_AREA] / np.maximum(1, widths)
-    is_long = (
-        (widths > _MIN_PIECE * columns)
-        & (heights > 3)
-        & (heights < _MAX_HEIGHT * rows)
-        & (fill < _MAX_FILL * rows + 6)
-    )
+    is_long = (widths > _MIN_PIECE * columns) & (heights > 3) & (fill < _MAX_FILL * rows + 6)
     is_long[0] = False
     if not is_long.any():
         raise NotReadable("not an ECG page: no trace runs across the picture")
@@ -171,7 +181,7 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     chosen = np.zeros(count, np.uint8)
     chosen[long[is_trace]] = 1
     mask = np.asarray(cv2.bitwise_and(chosen[labels], ink))
-    return _measured([pieces[index] for index in np.flatnonzero(is_trace)], mask)
+    return _boxed([pieces[index] for index in np.flatnonzero(is_trace)], mask)
 
 
 def _piece(
@@ -209,29 +219,9 @@ def _broad(labels: NDArray[np.int32], ink: NDArray[np.uint8], count: int) -> NDA
     return np.bincount(labels[inner > 0], minlength=count)
 
 
-def _measured(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
-    columns = mask.shape[1]
+def _boxed(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
     left = min(piece.left for piece in pieces)
     right = max(piece.left + piece.width for piece in pieces)
     top = min(piece.top for piece in pieces)
     bottom = max(piece.top + piece.height for piece in pieces)
-    # Strokes above each other, not pieces: rows whose tall waves touch are one piece.
-    begins = cv2.subtract(mask[1:], mask[:-1])
-    crossings = np.asarray(cv2.reduce(begins, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel()
-    covered = np.zeros(columns, dtype=bool)
-    for piece in pieces:
-        covered[piece.left : piece.left + piece.width] = True
-    coverage = float(covered.sum()) / columns
-    count = int(np.percentile(crossings[left:right] + mask[0, left:right], 75))
-    if count > 3 * _MAX_ROWS:
-        raise NotReadable(f"not an ECG page: {count} lines above each other")
-    if coverage < _MIN_COVERAGE:
-        raise NotReadable(
-            f"not an ECG page: traces cover {100 * coverage:.0f} % of the width, "
-            f"expected {100 * _MIN_COVERAGE:.0f} % or more"
-        )
-    if count < _MIN_ROWS:
-        raise NotReadable(
-            f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
-        )
-    return Traces(left, top, right, bottom, count, coverage)
+    return Traces(left, top, right, bottom, find_rows(mask[:, left:right]), mask)
