@@ -17,7 +17,7 @@ Leads = NDArray[np.float32]
 _TYPICAL_SAW: Final = (0.08, -1.0, 0.1, 0.12, 0.0, -0.12, -0.22, -0.3)
 _TYPICAL_PULSE: Final = (0.1, -0.15, 0.75, 0.35, 0.1, 0.0, -0.05, -0.1)
 #: Fibrillation is best seen in V1, then below.
-_FIBRILLATING: Final = (0.35, 0.75, 1.0, 0.6, 0.4, 0.3, 0.28, 0.25)
+_FIBRILLATING: Final = (0.3, 0.6, 1.0, 0.6, 0.4, 0.3, 0.25, 0.22)
 
 
 def flutter_waves(samples: int, rate_hz: float, phase_s: float, rng: np.random.Generator) -> Leads:
@@ -30,7 +30,7 @@ def flutter_waves(samples: int, rate_hz: float, phase_s: float, rng: np.random.G
     steepness = float(rng.uniform(0.5, 0.75))
     saw = np.where(turn < steepness, turn / steepness, (1.0 - turn) / (1.0 - steepness))
     pulse = np.exp(-0.5 * (((turn - float(rng.uniform(0.35, 0.75))) / 0.14) ** 2))
-    size = float(rng.uniform(130.0, 320.0))
+    size = float(rng.uniform(95.0, 280.0))
     saw_seen, pulse_seen = np.array(_TYPICAL_SAW), np.array(_TYPICAL_PULSE)
     kind = rng.random()
     softening = 9

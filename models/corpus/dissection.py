@@ -244,7 +244,10 @@ def _tapered(beat: Leads, marks: Landmarks) -> tuple[Leads, Leads]:
     fade_in = _ramp((time - (marks.p_onset - 12)) / 10.0)
     fade_out = 1.0 - _ramp((time - (marks.t_end + 4)) / 15.0)
     p_share = 1.0 - _ramp((time - (marks.qrs_onset - 9)) / 10.0)
-    return beat * (fade_in * fade_out), p_share
+    # P and T are slow: what is quick outside the QRS is noise, and belongs to the rest.
+    inner = _qrs_share(marks)
+    calm = beat * inner + smooth(beat, 7) * (1.0 - inner)
+    return calm * (fade_in * fade_out), p_share
 
 
 def _ramp(u: Leads) -> Leads:

@@ -105,7 +105,7 @@ def _sinus(
 
 def _rr(pace: Pace, rng: np.random.Generator, low: float, high: float) -> float:
     """An interval like the heart's own, within limits."""
-    return float(np.clip(pace.rr_s * rng.uniform(0.85, 1.15), low, high))
+    return float(np.clip(pace.rr_s * rng.uniform(0.76, 1.14), low, high))
 
 
 def _chosen(rng: np.random.Generator, count: int, rr: float, *, apart: int) -> set[int]:
@@ -138,7 +138,7 @@ def _conducted(pace: Pace, rng: np.random.Generator) -> Plan:
 
 def _pvc(pace: Pace, rng: np.random.Generator) -> Plan:
     """Early wide beats; the sinus node runs on, so that the pause compensates."""
-    rr = _rr(pace, rng, 0.64, 1.25)
+    rr = _rr(pace, rng, 0.62, 1.25)
     sinus = _sinus(pace, rng, rr)
     chosen = _chosen(rng, len(sinus), rr, apart=3)
     coupling = float(np.clip(rr * rng.uniform(0.48, 0.74), max(0.38, 0.95 * pace.qt_s), 0.8 * rr))
@@ -271,7 +271,7 @@ def _tachycardia(pace: Pace, rng: np.random.Generator) -> Plan:
 def _fibrillation(pace: Pace, rng: np.random.Generator) -> Plan:
     """No P, each interval independent of the one before it."""
     del pace
-    mean = 60.0 / float(rng.uniform(50.0, 158.0))
+    mean = 60.0 / float(rng.triangular(50.0, 85.0, 158.0))
     spread = float(rng.uniform(0.17, 0.3))
     shortest = max(0.32, 0.5 * mean)
     at, beats = _START_S, list[LaidBeat]()
@@ -287,7 +287,7 @@ def _flutter(pace: Pace, rng: np.random.Generator) -> Plan:
     del pace
     rate_hz = float(rng.uniform(240.0, 340.0)) / 60.0
     cycle = 1.0 / rate_hz
-    ratios = [[2], [2], [3], [4], [4], [2, 4], [2, 3, 4], [3, 4]][int(rng.integers(8))]
+    ratios = [[2], [2], [2], [3], [4], [4], [2, 4], [2, 3, 4]][int(rng.integers(8))]
     phase, lag = float(rng.uniform(0.0, cycle)), float(rng.uniform(0.1, 1.0)) * cycle
     count, beats = round((_START_S - phase) / cycle), list[LaidBeat]()
     while phase + count * cycle + lag < _END_S:
