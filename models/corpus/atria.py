@@ -7,11 +7,9 @@ shows them there as large as they are.
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.corpus.beatfinder import RATE_HZ, smooth
-
-Leads = NDArray[np.float32]
+from models.corpus.remainder import Leads
 
 #: How much of a wave that runs down the septum I, II, V1..V6 see; III and aVF follow.
 _TYPICAL_SAW: Final = (0.08, -1.0, 0.1, 0.12, 0.0, -0.12, -0.22, -0.3)

@@ -19,11 +19,18 @@ from models.corpus.beatfinder import (
     find_waves,
     smooth,
 )
+from models.corpus.remainder import (
+    AFTER,
+    BEFORE,
+    Leads,
+    add,
+    qrs_share,
+    quirks_of,
+    ramp,
+    take_cut_off,
+    without_qrs,
+)
 
-Leads = NDArray[np.float32]
-
-_BEFORE: Final = 100
-_AFTER: Final = 205
 _RATES: Final = (42.0, 112.0)
 
 
@@ -120,11 +127,11 @@ def dissect(signal_uv: NDArray[Any]) -> Dissected:
     rr = _regular(r)
     y, r = _levelled(x, r, before=_guess_level(x, r))
     beat = _median_beat(y, r)
-    marks = find_waves(beat, _BEFORE, rr=rr)
+    marks = find_waves(beat, BEFORE, rr=rr)
     # A second look, with the baseline tied to the quiet stretch before P.
-    y, r = _levelled(x, r, before=max(18 - _BEFORE, marks.p_onset) - 6)
+    y, r = _levelled(x, r, before=max(18 - BEFORE, marks.p_onset) - 6)
     beat = _median_beat(y, r)
-    marks = find_waves(beat, _BEFORE, rr=rr)
+    marks = find_waves(beat, BEFORE, rr=rr)
     _check(beat, y, r, marks)
     full, p_share = _tapered(beat, marks)
     p, own = full * p_share, full * (1.0 - p_share)
@@ -132,19 +139,19 @@ def dissect(signal_uv: NDArray[Any]) -> Dissected:
     own_gains, p_gains, p_shifts = _sizes(y, r, own, p, marks)
     rest = x.copy()
     for at, gain, p_gain, p_shift in zip(r, own_gains, p_gains, p_shifts, strict=True):
-        add(rest, own * -gain[:, None], int(at) - _BEFORE)
-        add(rest, p * -p_gain, int(at) - _BEFORE + int(p_shift))
-    _take_cut_off(rest, y, r, own + p, rr)
-    quirks = _quirks(rest, r, marks)
-    rest = _without_qrs(rest, r, marks)
-    first = _BEFORE + marks.qrs_onset - 12
-    last = min(_BEFORE + marks.t_end + 20, full.shape[1])
-    p_first = max(0, _BEFORE + marks.p_onset - 12)
-    p_last = _BEFORE + marks.qrs_onset + 3
+        add(rest, own * -gain[:, None], int(at) - BEFORE)
+        add(rest, p * -p_gain, int(at) - BEFORE + int(p_shift))
+    take_cut_off(rest, y, r, own + p, rr)
+    quirks = quirks_of(rest, r, marks)
+    rest = without_qrs(rest, r, marks)
+    first = BEFORE + marks.qrs_onset - 12
+    last = min(BEFORE + marks.t_end + 20, full.shape[1])
+    p_first = max(0, BEFORE + marks.p_onset - 12)
+    p_last = BEFORE + marks.qrs_onset + 3
     return Dissected(
-        own=Complex(own[:, first:last], _BEFORE - first, _BEFORE + marks.qrs_end - first),
+        own=Complex(own[:, first:last], BEFORE - first, BEFORE + marks.qrs_end - first),
         p_uv=p[:, p_first:p_last],
-        p_peak=_BEFORE + marks.p_peak - p_first,
+        p_peak=BEFORE + marks.p_peak - p_first,
         rest_uv=rest,
         r=r,
         gains=own_gains,
@@ -152,13 +159,6 @@ def dissect(signal_uv: NDArray[Any]) -> Dissected:
         marks=marks,
         rr_s=rr / RATE_HZ,
     )
-
-
-def add(signal: Leads, wave: Leads, at: int) -> None:
-    """Add a wave that begins at sample `at`, in place; what lies outside is lost."""
-    first, last = max(0, at), min(signal.shape[1], at + wave.shape[1])
-    if first < last:
-        signal[:, first:last] += wave[:, first - at : last - at]
 
 
 def _regular(r: NDArray[np.intp]) -> int:
@@ -177,11 +177,11 @@ def _regular(r: NDArray[np.intp]) -> int:
 
 def _guess_level(x: Leads, r: NDArray[np.intp]) -> int:
     """Samples before R at which the level between P and QRS is about to end."""
-    inside = r[(r >= _BEFORE) & (r < x.shape[1] - _AFTER)]
+    inside = r[(r >= BEFORE) & (r < x.shape[1] - AFTER)]
     if len(inside) < 4:
         raise NotEditable("too few beats")
-    beat = np.median(np.stack([x[:, at - _BEFORE : at + _AFTER] for at in inside]), axis=0)
-    return find_waves(beat.astype(np.float32), _BEFORE, rr=150).qrs_onset - 3
+    beat = np.median(np.stack([x[:, at - BEFORE : at + AFTER] for at in inside]), axis=0)
+    return find_waves(beat.astype(np.float32), BEFORE, rr=150).qrs_onset - 3
 
 
 def _levelled(x: Leads, r: NDArray[np.intp], *, before: int) -> tuple[Leads, NDArray[np.intp]]:
@@ -209,25 +209,25 @@ def _levelled(x: Leads, r: NDArray[np.intp], *, before: int) -> tuple[Leads, NDA
 
 
 def _median_beat(y: Leads, r: NDArray[np.intp]) -> Leads:
-    inside = r[(r >= _BEFORE) & (r < y.shape[1] - _AFTER)]
-    beats = np.stack([y[:, at - _BEFORE : at + _AFTER] for at in inside])
+    inside = r[(r >= BEFORE) & (r < y.shape[1] - AFTER)]
+    beats = np.stack([y[:, at - BEFORE : at + AFTER] for at in inside])
     return np.asarray(np.median(beats, axis=0), np.float32)
 
 
 def _check(beat: Leads, y: Leads, r: NDArray[np.intp], marks: Landmarks) -> None:
     """Refuse what is no sinus rhythm with one kind of beat, or is too noisy to tell."""
-    window = slice(_BEFORE + marks.qrs_onset, _BEFORE + marks.qrs_end + 1)
+    window = slice(BEFORE + marks.qrs_onset, BEFORE + marks.qrs_end + 1)
     typical = beat[:, window].ravel()
-    quiet = slice(_BEFORE + marks.p_onset - 6, _BEFORE + marks.qrs_onset - 2)
+    quiet = slice(BEFORE + marks.p_onset - 6, BEFORE + marks.qrs_onset - 2)
     p = beat[:, quiet] - np.median(beat[:, quiet], axis=1, keepdims=True)
     p_size = float(np.percentile(np.sqrt((p**2).mean(axis=0)), 95))
     if np.abs(typical).max() < 250.0:
         raise NotEditable("the beats are too small")
     if p_size < 12.0:
         raise NotEditable("no P wave stands out")
-    inside = r[(r >= _BEFORE) & (r < y.shape[1] - _AFTER)]
+    inside = r[(r >= BEFORE) & (r < y.shape[1] - AFTER)]
     for at in inside:
-        own = y[:, at - _BEFORE : at + _AFTER]
+        own = y[:, at - BEFORE : at + AFTER]
         qrs, before = own[:, window].ravel(), own[:, quiet]
         alike = float(typical @ qrs / (np.linalg.norm(typical) * np.linalg.norm(qrs) + 1e-6))
         if alike < 0.9:
@@ -240,20 +240,14 @@ def _check(beat: Leads, y: Leads, r: NDArray[np.intp], marks: Landmarks) -> None
 
 def _tapered(beat: Leads, marks: Landmarks) -> tuple[Leads, Leads]:
     """The beat faded out before P and after T, and the share of it that is P, (n,)."""
-    time = np.arange(beat.shape[1], dtype=np.float32) - _BEFORE
-    fade_in = _ramp((time - (marks.p_onset - 12)) / 10.0)
-    fade_out = 1.0 - _ramp((time - (marks.t_end + 4)) / 15.0)
-    p_share = 1.0 - _ramp((time - (marks.qrs_onset - 9)) / 10.0)
+    time = np.arange(beat.shape[1], dtype=np.float32) - BEFORE
+    fade_in = ramp((time - (marks.p_onset - 12)) / 10.0)
+    fade_out = 1.0 - ramp((time - (marks.t_end + 4)) / 15.0)
+    p_share = 1.0 - ramp((time - (marks.qrs_onset - 9)) / 10.0)
     # P and T are slow: what is quick outside the QRS is noise, and belongs to the rest.
-    inner = _qrs_share(marks)
+    inner = qrs_share(marks)
     calm = beat * inner + smooth(beat, 7) * (1.0 - inner)
     return calm * (fade_in * fade_out), p_share
-
-
-def _ramp(u: Leads) -> Leads:
-    """From 0 to 1 as `u` does, smoothly."""
-    v = np.clip(u, 0.0, 1.0)
-    return np.asarray(v * v * (3.0 - 2.0 * v), np.float32)
 
 
 def _sizes(
@@ -264,10 +258,10 @@ def _sizes(
     power = (own**2).sum(axis=1) + ridge
     p_power = float((p**2).sum()) + 1.0
     gains, p_gains, p_shifts = [], [], []
-    first, last = _BEFORE + marks.p_onset - 12, _BEFORE + marks.qrs_onset + 2
+    first, last = BEFORE + marks.p_onset - 12, BEFORE + marks.qrs_onset + 2
     first = max(first, 5)
     for at in r:
-        start = int(at) - _BEFORE
+        start = int(at) - BEFORE
         if start < 0 or start + own.shape[1] > y.shape[1]:
             gains.append(np.ones(len(y), np.float32))
             p_gains.append(1.0)
@@ -287,58 +281,3 @@ def _sizes(
         np.asarray(p_gains, np.float32),
         np.asarray(p_shifts, np.intp),
     )
-
-
-def _take_cut_off(rest: Leads, y: Leads, r: NDArray[np.intp], beat: Leads, rr: int) -> None:
-    """Remove what the beats before the first and after the last left on the page, in place."""
-    n = y.shape[1]
-    head, tail = max(int(r[0]) - 45, 0), min(int(r[-1]) + 90, n)
-    for away, part in ((-1, slice(0, head)), (1, slice(tail, n))):
-        if part.stop - part.start < 8:
-            continue
-        nominal = int(r[0] if away < 0 else r[-1]) + away * rr
-        target = rest[:, part]
-        target = target - target.mean(axis=1, keepdims=True)
-        best, best_left = None, float((target**2).sum()) * 0.97
-        for shift in range(-rr // 5, rr // 5 + 1, 3):
-            trial = np.zeros_like(rest[:, part])
-            add(trial, beat, nominal + shift - _BEFORE - part.start)
-            level = trial - trial.mean(axis=1, keepdims=True)
-            left = float(((target - level) ** 2).sum())
-            if left < best_left:
-                best, best_left = nominal + shift, left
-        if best is not None:
-            add(rest, -beat, best - _BEFORE)
-
-
-def _qrs_share(marks: Landmarks) -> Leads:
-    """1 within the QRS, fading to 0 around it, (n,) over the beat's window."""
-    time = np.arange(_BEFORE + _AFTER, dtype=np.float32) - _BEFORE
-    rise = _ramp((time - (marks.qrs_onset - 6)) / 6.0)
-    return rise * (1.0 - _ramp((time - (marks.qrs_end + 2)) / 10.0))
-
-
-def _quirks(rest: Leads, r: NDArray[np.intp], marks: Landmarks) -> Leads:
-    """What the rest holds within each QRS, without the slow part."""
-    share = _qrs_share(marks)
-    quick = rest - smooth(rest, 61)
-    out = np.zeros((len(r), len(rest), len(share)), np.float32)
-    for row, at in enumerate(r):
-        start = int(at) - _BEFORE
-        if start >= 0 and start + len(share) <= rest.shape[1]:
-            out[row] = quick[:, start : start + len(share)] * share
-    return out
-
-
-def _without_qrs(rest: Leads, r: NDArray[np.intp], marks: Landmarks) -> Leads:
-    """The rest with the QRS's leftovers replaced by the noise that stood before them."""
-    mask = np.zeros((1, rest.shape[1]), np.float32)
-    share = _qrs_share(marks)[None]
-    for at in r:
-        add(mask, share, int(at) - _BEFORE)
-    mask = np.minimum(mask, 1.0)
-    open_share = smooth(1.0 - mask, 75) + 1e-3
-    slow = smooth(rest * (1.0 - mask), 75) / open_share
-    quick = rest - slow
-    ahead = np.roll(quick, marks.qrs_end - marks.qrs_onset + 22, axis=1)
-    return np.asarray(slow + quick * (1.0 - mask) + ahead * mask, np.float32)

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from models.corpus import atria, remodelling
 from models.corpus.beatfinder import RATE_HZ
-from models.corpus.dissection import Complex, Dissected, Leads, NotEditable, add, dissect
+from models.corpus.dissection import Complex, Dissected, NotEditable, dissect
 from models.corpus.draw import draw_page
-from models.corpus.plans import PLANNED, LaidBeat, Pace, Plan, plan
+from models.corpus.laying import LaidBeat, Pace, Plan
+from models.corpus.plans import PLANNED, plan
+from models.corpus.remainder import Leads, add
 
 __all__ = ["EDITS", "Edited", "LaidBeat", "NotEditable", "edit", "sheet"]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from models.corpus.beatfinder import RATE_HZ, smooth
 from models.corpus.beats import DOWER, Wave, left_block_qrs, ventricular_qrs
-from models.corpus.dissection import Complex, Dissected, Leads
+from models.corpus.dissection import Complex, Dissected
+from models.corpus.remainder import Leads
 
 _TO_VECTOR: Final = np.linalg.pinv(DOWER)
 #: Samples before R in a complex that is made here.

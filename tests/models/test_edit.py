@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.corpus.beatfinder import INDEPENDENT, RATE_HZ, Landmarks, find_r_peaks, find_waves
 from models.corpus.edit import EDITS, Edited, NotEditable, edit, sheet
-from models.corpus.plans import LaidBeat
+from models.corpus.laying import LaidBeat
 from models.corpus.records import load
 from models.corpus.simulate import simulate
 from models.labels import KEYS, index_of
