@@ -141,9 +141,9 @@ def dissect(signal_uv: NDArray[Any]) -> Dissected:
     for at, gain, p_gain, p_shift in zip(r, own_gains, p_gains, p_shifts, strict=True):
         add(rest, own * -gain[:, None], int(at) - BEFORE)
         add(rest, p * -p_gain, int(at) - BEFORE + int(p_shift))
-    take_cut_off(rest, y, r, own + p, rr)
+    cut_off = take_cut_off(rest, r, own + p, rr)
     quirks = quirks_of(rest, r, marks)
-    rest = without_qrs(rest, r, marks)
+    rest = without_qrs(rest, np.concatenate([r, np.array(cut_off, np.intp)]), marks)
     first = BEFORE + marks.qrs_onset - 12
     last = min(BEFORE + marks.t_end + 20, full.shape[1])
     p_first = max(0, BEFORE + marks.p_onset - 12)

@@ -25,9 +25,15 @@ def add(signal: Leads, wave: Leads, at: int) -> None:
         signal[:, first:last] += wave[:, first - at : last - at]
 
 
-def take_cut_off(rest: Leads, y: Leads, r: NDArray[np.intp], beat: Leads, rr: int) -> None:
-    """Remove what the beats before the first and after the last left on the page, in place."""
-    n = y.shape[1]
+def take_cut_off(rest: Leads, r: NDArray[np.intp], beat: Leads, rr: int) -> list[int]:
+    """Remove what the beats before the first and after the last left on the page, in place.
+
+    Returns
+    -------
+    list of int
+        Where the R of those beats must be, on the page or off it.
+    """
+    n, found = rest.shape[1], list[int]()
     head, tail = max(int(r[0]) - 45, 0), min(int(r[-1]) + 90, n)
     for away, part in ((-1, slice(0, head)), (1, slice(tail, n))):
         if part.stop - part.start < 8:
@@ -45,6 +51,9 @@ def take_cut_off(rest: Leads, y: Leads, r: NDArray[np.intp], beat: Leads, rr: in
                 best, best_left = nominal + shift, left
         if best is not None:
             add(rest, -beat, best - BEFORE)
+        # A QRS whose R is off the page may still reach onto it.
+        found.append(nominal if best is None else best)
+    return found
 
 
 def qrs_share(marks: Landmarks) -> Leads:
@@ -75,9 +84,9 @@ def without_qrs(rest: Leads, r: NDArray[np.intp], marks: Landmarks) -> Leads:
     mask = np.minimum(mask, 1.0)
     open_share = smooth(1.0 - mask, 75) + 1e-3
     slow = smooth(rest * (1.0 - mask), 75) / open_share
-    quick = rest - slow
+    quick = (rest - slow) * (1.0 - mask)
     ahead = np.roll(quick, marks.qrs_end - marks.qrs_onset + 22, axis=1)
-    return np.asarray(slow + quick * (1.0 - mask) + ahead * mask, np.float32)
+    return np.asarray(slow + quick + ahead * mask, np.float32)
 
 
 def ramp(u: Leads) -> Leads:

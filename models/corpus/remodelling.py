@@ -183,7 +183,7 @@ def preexcited(heart: Dissected, rng: np.random.Generator) -> tuple[Complex, int
     taken = float(rng.uniform(0.4, 0.9)) * (1.0 - _step(time, r - 3.0, 2.0))
     fused = base * (1.0 - taken).astype(np.float32) + delta
     j = r + heart.own.j - heart.own.r + 1
-    against = _discordant(delta, heart, r, j, float(rng.uniform(0.5, 1.0)))
+    against = _discordant(delta, heart, r, j, float(rng.uniform(0.35, 0.75)))
     return Complex(fused + against, r, j), start
 
 
