@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from models.aims import aims
 from models.beside import SIGNAL
-from models.judgement import MARK_POSITIVES, TOLD
+from models.judgement import MARK_POSITIVES, TOLD, WHOLE_LAYOUTS
 from models.labels import KEYS, LABELS
 from models.tables import between, percent, table, three
 
@@ -72,6 +72,8 @@ over the findings with {MARK_POSITIVES} positives or more.
 - The findings named above as not validated, whatever the page says of them.
 - A picture with none of the ten findings is not thereby normal.
 - Records longer than ten seconds were cut to ten: a labelled event may lie outside.
+- {card.training["test_ecgs_of_unknown_patients"]} of the test ECGs name no patient; another ECG of
+  the same heart may have trained, as far as anyone knows.
 - A label is what a source's statement says; statements of PTB-XL were not all confirmed.
 - Children, pacemakers, and anything the sources hold too few of to be looked at by itself.
 """
@@ -126,8 +128,8 @@ def _findings(card: Any) -> str:
             ]
         )
     head = [
-        "finding", "with / without", "AUROC", "mean of 9 drawings", "ceiling", "AUPRC", "F1",
-        "sens.", "spec.", "sens. at 95 % spec.", "validated",
+        "finding", "with / without", "AUROC", f"mean of {len(WHOLE_LAYOUTS)} drawings", "ceiling",
+        "AUPRC", "F1", "sens.", "spec.", "sens. at 95 % spec.", "validated",
     ]  # fmt: skip
     low_high = metrics["macro_auroc_interval"]
     return (
@@ -225,8 +227,9 @@ def _layouts(metrics: dict[str, Any]) -> str:
     head = ["layout", "trained on", "mean AUROC", "mean F1", "refused"]
     return (
         table([*head, *[_SHORT[key] for key in keys]], rows)
-        + f"\n\nTrained on {three(gap['seen'])}, never trained on {three(gap['unseen'])}: a gap of "
-        + f"{between(gap, 'gap')}."
+        + f"\n\nOf the layouts that show all ten seconds: trained on {three(gap['seen'])}, never "
+        + f"trained on {three(gap['unseen'])}; a gap of {between(gap, 'gap')}. Simultaneous "
+        + "columns leave out what came later: what is not printed cannot be read."
     )
 
 

@@ -158,7 +158,7 @@ class Panel:
             (self.left, self.top), (self.left + self.side, self.top + self.side), outline=GREY
         )
         chart.line([self.at(0, 0), self.at(1, 1)], colour=GREY)
-        chart.text((self.left, self.top - 36), title, size=14, bold=True)
+        chart.text((self.left, self.top - 36), title, size=13, bold=True)
         chart.text((self.left, self.top - 17), note, size=11, colour=GREY)
         middle = (self.left + self.side / 2, self.top + self.side + 20)
         chart.text(middle, across, size=11, colour=GREY, anchor="ma")

@@ -132,6 +132,7 @@ def make(
     training = {
         **raw.card.training,
         "ecgs": {part: len(some) for part, some in parts.items()},
+        "test_ecgs_of_unknown_patients": sum(r.record_id in r.patient for r in records),
         "judged_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     card = replace(raw.card, validated=validated, metrics=metrics, training=training)

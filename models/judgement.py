@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from models.calibrate import Calibration
-from models.corpus.layouts import TRAINING_LAYOUTS, UNSEEN_LAYOUTS
+from models.corpus.layouts import LAYOUTS, TRAINING_LAYOUTS, UNSEEN_LAYOUTS
 from models.corpus.pages import packed
 from models.corpus.records import Record
 from models.labels import KEYS, PAGE_KINDS
@@ -42,6 +42,11 @@ TOLD: Final = {
     "stating a diagnosis": "stating a false diagnosis on every page",
 }
 """Headers that are compared with the printed one."""
+WHOLE_LAYOUTS: Final = tuple(
+    layout for layout in TRAINING_LAYOUTS if not LAYOUTS[layout].simultaneous
+)
+"""Trained layouts that show all ten seconds, as the held-out ones do: what is not printed cannot
+be read, and is no fault of an unknown layout."""
 _GAP_RESAMPLES: Final = 200
 _BATCH: Final = 64
 _CORNERS: Final = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
@@ -183,7 +188,7 @@ def judge(answers: Mapping[str, Answers], truth: Truth, calibration: Calibration
     mixed = answers[MIXED]
     rows = np.flatnonzero(mixed.answered)
     samples = resamples([truth.patients[row] for row in rows])
-    pooled = [answers[f"layout/{layout}"] for layout in TRAINING_LAYOUTS]
+    pooled = [answers[f"layout/{layout}"] for layout in WHOLE_LAYOUTS]
     test: Metrics = {}
     for column, key in enumerate(KEYS):
         own = rows[truth.known[rows, column] > 0]
@@ -280,12 +285,11 @@ def _layouts(
 def _layout_gap(answers: Mapping[str, Answers], truth: Truth) -> Metrics:
     """What a layout never trained on costs: mean over the seen less mean over the unseen.
 
-    The same patients are drawn for all layouts in each bootstrap sample, so that the interval is
-    that of the difference.
+    Compared are layouts that show all ten seconds. The same patients are drawn for all of them in
+    each bootstrap sample, so that the interval is that of the difference.
     """
     sides = [
-        [answers[f"layout/{layout}"] for layout in side]
-        for side in (TRAINING_LAYOUTS, UNSEEN_LAYOUTS)
+        [answers[f"layout/{layout}"] for layout in side] for side in (WHOLE_LAYOUTS, UNSEEN_LAYOUTS)
     ]
 
     def gap(sample: NDArray[np.int64]) -> tuple[float, float]:
@@ -323,10 +327,9 @@ def _effects(
             one.probability, truth, calibration, everyone, refused=~one.answered
         )
     for row in rows.values():
-        row["kept"] = row["macro_f1"] / rows["clean"]["macro_f1"]
-        row["kept_with_refused"] = (
-            row["macro_f1_with_refused"] / rows["clean"]["macro_f1_with_refused"]
-        )
+        for f1_name, kept in (("macro_f1", "kept"), ("macro_f1_with_refused", "kept_with_refused")):
+            clean = rows["clean"][f1_name]
+            row[kept] = row[f1_name] / clean if clean else float("nan")
     return rows
 
 

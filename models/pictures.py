@@ -107,7 +107,7 @@ def said(metrics: dict[str, Any]) -> Chart:
     """How often each finding was called present on ECGs with each: a row sums to what was said."""
     rows = {name: row for name, row in metrics["said"].items() if row["ecgs"]}
     columns = [*KEYS, "none"]
-    cell, height, left, top = 74, 34, 270, 118
+    cell, height, left, top = 74, 40, 270, 118
     chart = Chart(left + cell * len(columns) + 20, top + height * len(rows) + 42)
     chart.text((16, 14), "What was called present, on ECGs with each finding", size=15, bold=True)
     note = "Number of ECGs, and share of the row. An ECG may have, and be called, several."
@@ -127,15 +127,12 @@ def said(metrics: dict[str, Any]) -> Chart:
             right_one = column == name
             fill = _between(PAPER, BLUE if right_one else RED, 0.85 * share)
             chart.box((x, y), (x + cell, y + height), fill=fill, outline=FAINT)
-            colour = PAPER if share > 0.55 else INK
+            colour = PAPER if share > 0.7 else INK
             if row[column]:
-                chart.text(
-                    (x + cell / 2, y + height / 2),
-                    f"{row[column]}  {100 * share:.0f} %",
-                    size=11,
-                    colour=colour,
-                    anchor="mm",
-                )
+                middle = x + cell / 2
+                chart.text((middle, y + 14), f"{row[column]}", size=13, colour=colour, anchor="mm")
+                percent = f"{100 * share:.0f} %"
+                chart.text((middle, y + 29), percent, size=10, colour=colour, anchor="mm")
     foot = "Blue: the finding itself. Red: another one; on ECGs that have both, rightly so."
     chart.text((16, top + height * len(rows) + 16), foot, size=11, colour=GREY)
     return chart

@@ -46,7 +46,7 @@ def find_r_peaks(signal_uv: NDArray[np.int16]) -> NDArray[np.int64]:
     apart = round(_REFRACTORY_S * RATE_HZ)
     peaks: list[int] = []
     for at in np.argsort(-slope):
-        if slope[at] < 0.3 * level:
+        if slope[at] < 0.3 * level or slope[at] <= 0.0:
             break
         if all(abs(int(at) - other) >= apart for other in peaks):
             peaks.append(int(at))
