@@ -88,7 +88,7 @@ class Traces:
     @property
     def extent(self) -> float:
         """Share of the picture's width from first to last ink, 0..1."""
-        return (self.right - self.left) / self.mask.shape[1]
+        return float(self.right - self.left) / self.mask.shape[1]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,27 @@
 
 from typing import Final
 
+import cv2
 import numpy as np
 
 from models.traces import NotReadable, Traces
 
 _MIN_ROWS: Final = 3
 _MAX_ROWS: Final = 16
-_MIN_COVERAGE: Final = 0.6
+_MIN_COVERAGE: Final = 0.7
 #: A photographed page fills two thirds of the picture or more; what is narrower is a detail.
 _MIN_EXTENT: Final = 0.4
 #: Ten seconds are 250 mm and rows stand 10 to 45 mm apart.
 _LEAST_LENGTH_PITCHES: Final = 2.8
 _MAX_UNEVEN_PITCH: Final = 2.2
+#: A row passes each column once: 0.84 to 1.25 strokes a row and column on drawn pages, up to 1.35
+#: on photographs; contour lines 1.7 and more, words 0.6.
+_STROKES_A_ROW: Final = (0.72, 1.5)
+#: Thickness of the trace, as a share of its length; 0.0055 on a blurred photograph.
+_MAX_THICKNESS: Final = 0.0064
+#: Ten seconds show ten steep strokes or more, 2 mm or more high; traces without a heart none.
+_MIN_BEATS: Final = 6
+_STEEP: Final = 0.007
 
 
 def check_rows(traces: Traces) -> None:
@@ -35,12 +44,35 @@ def check_rows(traces: Traces) -> None:
             f"not an ECG page: traces cover {100 * traces.coverage * traces.extent:.0f} % of the "
             f"width, expected {100 * _MIN_COVERAGE:.0f} % or more"
         )
+    strokes, thickness, beats = _strokes(traces)
+    if beats < _MIN_BEATS:
+        raise NotReadable("no heartbeat: the traces are flat")
     if count < _MIN_ROWS:
         raise NotReadable(
             f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
         )
+    low, high = _STROKES_A_ROW
+    if not low <= strokes / count <= high:
+        raise NotReadable("not an ECG page: lines that wind or break, no traces")
+    if thickness > _MAX_THICKNESS * (traces.right - traces.left):
+        raise NotReadable("not an ECG page: broad lines, no thin traces")
     gaps = np.diff(rows.baselines)
     if gaps.max() > _MAX_UNEVEN_PITCH * np.median(gaps):
         raise NotReadable("not an ECG page: lines at irregular distances")
     if traces.right - traces.left < _LEAST_LENGTH_PITCHES * rows.pitch:
         raise NotReadable("cut off: the rows are too short for ten seconds")
+
+
+def _strokes(traces: Traces) -> tuple[float, float, int]:
+    """Strokes above each other in a column, their thickness in pixels, and steep places."""
+    mask = np.ascontiguousarray(traces.mask[:, traces.left : traces.right])
+    begins = cv2.subtract(mask[1:], mask[:-1])
+    crossings = np.asarray(cv2.reduce(begins, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel()
+    ink = np.asarray(cv2.reduce(mask, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel()
+    crossings = crossings + mask[0]
+    thickness = float(np.median(ink)) / max(1.0, float(np.median(crossings)))
+    high = max(4, round(max(_STEEP * mask.shape[1], 2.2 * thickness + 2)))
+    steep = cv2.erode(mask, np.ones((high, 1), np.uint8), borderValue=0)
+    columns = np.asarray(cv2.reduce(steep, 0, cv2.REDUCE_MAX)).ravel()
+    beats = int(np.count_nonzero(columns[1:] > columns[:-1]))
+    return float(crossings.mean()), thickness, beats
