@@ -29,9 +29,11 @@ from tqdm import tqdm
 from models import artifact as artifacts
 from models.artifact import Artifact
 from models.beside import stand_beside
-from models.card import tables, write_card
+from models.card import write_card
+from models.card_tables import tables
 from models.corpus.records import Record, add_corpus_argument, load
-from models.judgement import Answers, Metrics, Truth, answer, judge
+from models.examination import judge
+from models.judgement import Answers, Metrics, Truth, answer
 from models.labels import KEYS
 from models.making import provisional
 from models.predict import Predictor

@@ -14,10 +14,12 @@ from models.aims import aims
 from models.architecture import Architecture
 from models.artifact import ModelCard
 from models.calibrate import Calibration
-from models.card import tables, write_card
+from models.card import write_card
+from models.card_tables import tables
 from models.corpus.records import Record
 from models.corpus.simulate import simulate
-from models.judgement import MARK_POSITIVES, Answers, Metrics, Truth, judge
+from models.examination import judge
+from models.judgement import MARK_POSITIVES, Answers, Metrics, Truth
 from models.labels import KEYS, index_of
 from models.pictures import draw_pictures
 from models.sheets import MIXED, conditions
