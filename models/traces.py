@@ -29,9 +29,11 @@ _UPRIGHT: Final = 0.85
 _MAX_FILL: Final = 0.1
 #: The broadest strokes, as a share of the picture's width.
 _MAX_STROKE_SHARE: Final = 0.0072
-#: Lettering has 1.4 strokes above each other in a column and fills 0.85 of its columns or less;
-#: traces have 1.0 to 1.25, and fill nearly all, also where rows overlap.
-_MAX_STROKES_A_COLUMN: Final = 1.33
+#: Lettering has 1.2 to 1.6 strokes above each other in a column and fills 0.91 of its columns or
+#: less; traces have 1.0 to 1.25, and fill nearly all. The second number is for pieces no higher
+#: than a line of print, 5 mm.
+_MAX_STROKES_A_COLUMN: Final = (1.33, 1.1)
+_LETTERING_SHARE: Final = 0.022
 _MIN_FILLED: Final = 0.93
 #: About one millimetre of a page 250 mm wide.
 _MIN_WANDER: Final = 0.004
@@ -42,6 +44,7 @@ _RULE_PX: Final = 2.0
 #: Share of a piece's pixels that may lie deep inside; share of all width that may be such pieces.
 _MAX_BROAD: Final = 0.01
 _MAX_BROAD_WIDTH: Final = 0.3
+_NEAR_SHARE: Final = 0.008
 _MAX_SPECKS: Final = 60_000
 
 
@@ -88,7 +91,7 @@ class Traces:
     @property
     def extent(self) -> float:
         """Share of the picture's width from first to last ink, 0..1."""
-        return float(self.right - self.left) / self.mask.shape[1]
+        return (self.right - self.left) / int(self.mask.shape[1])
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,10 @@ class _Piece:
     def is_rule(self) -> bool:
         return self.reach <= _RULE_PX
 
-    @property
-    def is_lettering(self) -> bool:
-        return self.strokes > _MAX_STROKES_A_COLUMN and self.filled < _MIN_FILLED
+    def is_lettering(self, low: float) -> bool:
+        """Whether it passes its columns like letters; `low` is the height of a line of print."""
+        most = _MAX_STROKES_A_COLUMN[int(self.height < low)]
+        return self.strokes > most and self.filled < _MIN_FILLED
 
 
 def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
@@ -168,14 +172,13 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     long = np.flatnonzero(is_long)
     broad = _broad(labels, ink, count)
     pieces = [_piece(labels, ink, stats[index], int(index)) for index in long]
-    if _is_written(pieces):
-        raise NotReadable("not an ECG page: lettering or shapes, no traces")
     is_broad = broad[long] > _MAX_BROAD * stats[long, cv2.CC_STAT_AREA]
     if widths[long][is_broad].sum() > _MAX_BROAD_WIDTH * widths[long].sum():
         raise NotReadable("not an ECG page: broad shapes, no thin traces")
     if max(piece.wander for piece in pieces) < _MIN_WANDER * columns:
         raise NotReadable("no heartbeat: the traces are flat")
-    is_trace = ~is_broad & [not (piece.is_lettering or piece.is_rule) for piece in pieces]
+    low = _LETTERING_SHARE * columns
+    is_trace = ~is_broad & [not (piece.is_lettering(low) or piece.is_rule) for piece in pieces]
     if not is_trace.any():
         raise NotReadable("not an ECG page: lettering or shapes, no traces")
     chosen = np.zeros(count, np.uint8)
@@ -205,13 +208,6 @@ def _piece(
     )  # fmt: skip
 
 
-def _is_written(pieces: list[_Piece]) -> bool:
-    """Whether most of the ink passes its columns like lettering, not like traces."""
-    strokes = np.average([p.strokes for p in pieces], weights=[p.width for p in pieces])
-    filled = np.median([p.filled for p in pieces])
-    return bool(strokes > _MAX_STROKES_A_COLUMN and filled < _MIN_FILLED)
-
-
 def _broad(labels: NDArray[np.int32], ink: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
     """Pixels of each piece that lie deeper inside it than in any trace."""
     side = max(3, round(_MAX_STROKE_SHARE * ink.shape[1])) | 1
@@ -222,6 +218,14 @@ def _broad(labels: NDArray[np.int32], ink: NDArray[np.uint8], count: int) -> NDA
 def _boxed(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
     left = min(piece.left for piece in pieces)
     right = max(piece.left + piece.width for piece in pieces)
-    top = min(piece.top for piece in pieces)
-    bottom = max(piece.top + piece.height for piece in pieces)
-    return Traces(left, top, right, bottom, find_rows(mask[:, left:right]), mask)
+    rows = find_rows(mask[:, left:right])
+    # A line of print that passed for a trace lies on no baseline.
+    near = _NEAR_SHARE * mask.shape[1]
+    on_row = [
+        piece
+        for piece in pieces
+        if any(piece.top - near <= y <= piece.top + piece.height + near for y in rows.baselines)
+    ]
+    top = min(piece.top for piece in on_row or pieces)
+    bottom = max(piece.top + piece.height for piece in on_row or pieces)
+    return Traces(left, top, right, bottom, rows, mask)
