@@ -123,6 +123,48 @@ def test_classify_reads_every_page_of_a_file(tmp_path: Path) -> None:
     ]
 
 
+def test_classify_explains_each_finding_present_over_the_whole_picture(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "explained"
+    again = tmp_path / "again" / "page.png"
+    again.parent.mkdir()
+    again.write_bytes(files["png"].read_bytes())
+    paths = [files["png"], again, files["dicom"], files["blank"]]
+    done = manage(tmp_path / "none", "classify", "--explain", folder, *paths)
+    assert done.returncode == 1, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[0]["present"], "expected a page that shows something"
+    named = []
+    for line in lines[:3]:
+        assert len(line["explained"]) == len(line["present"])
+        for key, name in zip(line["present"], line["explained"], strict=True):
+            assert name.endswith(f"-1-{key}.png")
+            with Image.open(name) as picture:
+                marked = np.asarray(picture).astype(np.int64)
+            original = page().astype(np.int64)
+            band = marked.shape[0] - original.shape[0]
+            assert marked.shape[1:] == original.shape[1:]
+            assert 0 < band < 0.1 * original.shape[0]
+            changed = np.abs(marked[band:] - original).max(axis=2) > 20
+            assert 0.0005 < changed.mean() < 0.3
+            named.append(name)
+    assert len(set(named)) == len(named), "a second file of the same name must not overwrite"
+    assert "explained" not in lines[3]
+    assert sorted(map(str, folder.iterdir())) == sorted(named)
+
+
+def test_classify_says_when_it_cannot_write_its_explanations(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    done = manage(
+        tmp_path / "none", "classify", files["png"], "--explain", files["text"] / "folder"
+    )
+    assert done.returncode == 1
+    assert "--explain" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_peers_are_added_listed_and_pinged(tmp_path: Path, orthanc: Orthanc) -> None:
     title, host, port = orthanc.entity_args
     assert manage(tmp_path, "migrate", "--verbosity=0").returncode == 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models import artifact as artifacts
 from models.artifact import STORE, Artifact, ArtifactError, default_artifact
 from models.corpus import draw_page, simulate
 from models.labels import KEYS
@@ -118,3 +122,46 @@ def test_nothing_in_is_nothing_out(predictor: Predictor) -> None:
 def test_a_batch_of_any_size_is_answered_in_full(predictor: Predictor) -> None:
     packets = np.zeros((37, 224, 224, 3), np.uint8)
     assert predictor.logits(packets).shape == (37, len(KEYS))
+
+
+def test_what_serves_gives_the_numbers_of_keras(predictor: Predictor) -> None:
+    network = predictor.artifact.network()
+    rasters = [drawn(key, 3) for key in ("normal", "af", "pvc", "clbbb", "at")]
+    packets = np.stack([pack(find_page(raster).grey) for raster in rasters])
+    noise = np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    packets = np.concatenate([packets, noise])
+    expected = np.asarray(network(packets.astype(np.float32), training=False))[:, : len(KEYS)]
+    assert np.abs(predictor.logits(packets) - expected).max() < 1e-3
+    calibrate = predictor.card.calibration.probabilities
+    assert np.abs(calibrate(predictor.logits(packets)) - calibrate(expected)).max() < 1e-3
+
+
+def test_several_threads_may_ask_at_once(predictor: Predictor) -> None:
+    packets = np.random.default_rng(2).integers(0, 256, (12, 224, 224, 3), dtype=np.uint8)
+    expected = predictor.logits(packets)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda row: predictor.logits(packets[row : row + 1]), range(12)))
+    assert np.abs(np.concatenate(answers) - expected).max() < 1e-4
+
+
+def test_a_saved_network_serves_without_tensorflow(predictor: Predictor, tmp_path: Path) -> None:
+    folder = tmp_path / "saved-1"
+    network, card = predictor.artifact.network(), predictor.card
+    artifacts.save(folder, network, card, page="The card.")
+    packets = np.random.default_rng(3).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)
+    np.save(tmp_path / "packets.npy", packets)
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from models.predict import Predictor\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "logits = Predictor(folder / 'saved-1').logits(np.load(folder / 'packets.npy'))\n"
+        "np.save(folder / 'logits.npy', logits)\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules), 'TensorFlow was loaded'\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
+    served = np.load(tmp_path / "logits.npy")
+    assert np.abs(served - predictor.logits(packets)).max() < 1e-4
+    with (folder / "serving.tflite").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(ArtifactError, match=r"serving\.tflite: expected SHA-256"):
+        Predictor(folder)

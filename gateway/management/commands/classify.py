@@ -46,8 +46,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        # A folder that cannot be written is told before the network is loaded.
+        marks = _Marks(options["explain"]) if options["explain"] else None
         network = networks.predictor()
-        marks = _Marks(options["explain"], network) if options["explain"] else None
         failed = False
         for path in options["paths"]:
             for line in _lines(path, network, marks):
@@ -60,21 +61,24 @@ class Command(BaseCommand):
 class _Marks:
     """Pictures of what speaks for the findings, written into a folder."""
 
-    def __init__(self, folder: Path, network: Predictor) -> None:
+    def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CommandError(f"--explain {folder}: {error.strerror}") from None
         self._folder = folder
-        self._explainer = Explainer(network.artifact)
+        self._explainer: Explainer | None = None
         self._sources: dict[str, Path] = {}
 
-    def write(self, path: Path, number: int, page: Page, reading: PageReading) -> list[str]:
+    def write(
+        self, path: Path, number: int, page: Page, reading: PageReading, network: Predictor
+    ) -> list[str]:
         """Write a picture for each finding present; return their paths."""
         present = [one for one in reading.findings if one.verdict == "present"]
         if not present:
             return []
         raster = _raster(path, number)
+        self._explainer = self._explainer or Explainer(network.artifact)
         maps = self._explainer.explain(page, [finding.key for finding in present])
         meanings = {label.key: label.meaning for label in LABELS}
         written = []
@@ -112,7 +116,7 @@ def _lines(path: Path, network: Predictor, marks: _Marks | None) -> Iterator[dic
             (reading,) = network.classify([found.page])
             line = _line(path, found.number, network, reading=reading, reason=reading.reason)
             if marks is not None:
-                line["explained"] = marks.write(path, found.number, found.page, reading)
+                line["explained"] = marks.write(path, found.number, found.page, reading, network)
             yield line
     except ImageError as error:
         yield _line(path, 1, network, reason=str(error))
