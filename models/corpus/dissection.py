@@ -117,7 +117,11 @@ def dissect(signal_uv: NDArray[Any]) -> Dissected:
     ------
     NotEditable
         The beats cannot be found reliably, or the rhythm is no plain sinus rhythm.
+    ValueError
+        The shape is another.
     """
+    if np.ndim(signal_uv) != 2 or len(signal_uv) != 12:
+        raise ValueError(f"expected a signal of shape (12, n); received {np.shape(signal_uv)}")
     x = np.asarray(signal_uv, np.float32)[list(INDEPENDENT)]
     if (x.std(axis=1) < 8.0).any():
         raise NotEditable("a lead is flat")
@@ -216,9 +220,11 @@ def _median_beat(y: Leads, r: NDArray[np.intp]) -> Leads:
 
 def _check(beat: Leads, y: Leads, r: NDArray[np.intp], marks: Landmarks) -> None:
     """Refuse what is no sinus rhythm with one kind of beat, or is too noisy to tell."""
+    if not (marks.p_onset + 12 < marks.qrs_onset < 0 < marks.qrs_end < marks.t_peak < marks.t_end):
+        raise NotEditable("the waves of the beat cannot be told apart")
     window = slice(BEFORE + marks.qrs_onset, BEFORE + marks.qrs_end + 1)
     typical = beat[:, window].ravel()
-    quiet = slice(BEFORE + marks.p_onset - 6, BEFORE + marks.qrs_onset - 2)
+    quiet = slice(max(0, BEFORE + marks.p_onset - 6), BEFORE + marks.qrs_onset - 2)
     p = beat[:, quiet] - np.median(beat[:, quiet], axis=1, keepdims=True)
     p_size = float(np.percentile(np.sqrt((p**2).mean(axis=0)), 95))
     if np.abs(typical).max() < 250.0:
@@ -241,7 +247,7 @@ def _check(beat: Leads, y: Leads, r: NDArray[np.intp], marks: Landmarks) -> None
 def _tapered(beat: Leads, marks: Landmarks) -> tuple[Leads, Leads]:
     """The beat faded out before P and after T, and the share of it that is P, (n,)."""
     time = np.arange(beat.shape[1], dtype=np.float32) - BEFORE
-    fade_in = ramp((time - (marks.p_onset - 12)) / 10.0)
+    fade_in = ramp((time - max(marks.p_onset - 12, -BEFORE)) / 10.0)
     fade_out = 1.0 - ramp((time - (marks.t_end + 4)) / 15.0)
     p_share = 1.0 - ramp((time - (marks.qrs_onset - 9)) / 10.0)
     # P and T are slow: what is quick outside the QRS is noise, and belongs to the rest.

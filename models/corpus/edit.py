@@ -81,6 +81,8 @@ def edit(key: str, signal_uv: NDArray[Any], seed: int) -> Edited:
         This ECG cannot be taken apart, or its QRS is too broad for `key`.
     KeyError
         If `key` is unknown.
+    ValueError
+        If the signal has another shape.
     """
     if key not in EDITS:
         raise KeyError(f"expected one of {', '.join(EDITS)}; received {key!r}")

@@ -106,6 +106,37 @@ def test_noise_flat_leads_and_runaway_leads_are_refused() -> None:
     assert why.value.reason == str(why.value)
 
 
+@given(
+    seed=st.integers(0, 2**31),
+    kind=st.sampled_from(["noise", "walk", "loud", "short", "turned"]),
+    rhythm=st.sampled_from(KEYS),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_comes_is_edited_or_refused(seed: int, kind: str, rhythm: str) -> None:
+    rng = np.random.default_rng(seed)
+    signal = simulate(rhythm, seed % 50).astype(np.float64)
+    if kind == "noise":
+        signal = rng.normal(0.0, rng.uniform(1.0, 2000.0), signal.shape)
+    elif kind == "walk":
+        signal += np.cumsum(rng.normal(0.0, 10.0, signal.shape), axis=1)
+    elif kind == "loud":
+        signal += rng.normal(0.0, rng.uniform(10.0, 300.0), signal.shape)
+    elif kind == "short":
+        signal = signal[:, : int(rng.integers(1, 2500))]
+    else:
+        signal = -np.roll(signal, int(rng.integers(2500)), axis=1)
+    try:
+        one = edit(EDITS[seed % len(EDITS)], signal, seed)
+    except NotEditable:
+        return
+    assert one.signal_uv.shape == signal.shape
+
+
+def test_other_shapes_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"expected a signal of shape \(12, n\)"):
+        edit("af", np.zeros((3, 2500)), 1)
+
+
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(KeyError, match="expected one of sinus"):
         edit("asystole", heart(0), 1)
