@@ -42,11 +42,11 @@ def flutter_waves(samples: int, rate_hz: float, phase_s: float, rng: np.random.G
     saw_seen = saw_seen * rng.normal(1.0, 0.12, 8)
     pulse_seen = pulse_seen * rng.normal(1.0, 0.2, 8)
     waves = np.outer(saw_seen, saw - saw.mean()) + np.outer(pulse_seen, pulse - pulse.mean())
+    soft = smooth(np.asarray(waves * size, np.float32), softening)
     # However atypical, somewhere the waves are seen: in II, III or V1.
-    strongest = np.ptp(np.stack([waves[1], waves[1] - waves[0], waves[2]]), axis=1).max()
-    size = max(size, 110.0 / max(float(strongest), 1e-6))
+    strongest = float(np.ptp(np.stack([soft[1], soft[1] - soft[0], soft[2]]), axis=1).max())
     breath = 1.0 + 0.06 * np.sin(2 * np.pi * 0.25 * np.arange(samples) / RATE_HZ)
-    return smooth(np.asarray(waves * breath * size, np.float32), softening)
+    return np.asarray(soft * breath * max(1.0, 130.0 / max(strongest, 1.0)), np.float32)
 
 
 def fibrillatory_waves(samples: int, rng: np.random.Generator) -> Leads:
