@@ -5,7 +5,7 @@ lines are closed; ink is what is darker than that, as a share of the paper's own
 shadows, folds and dim rooms cancel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -53,6 +53,12 @@ class Ink:
     inverted: bool
     paper: NDArray[np.uint8]
     scale: tuple[float, float]
+
+    def turned(self, quarters: int) -> "Ink":
+        """The ink of the picture turned counter-clockwise by so many quarters."""
+        scale = self.scale if quarters % 2 == 0 else (self.scale[1], self.scale[0])
+        darkness = np.ascontiguousarray(np.rot90(self.darkness, quarters))
+        return replace(self, darkness=darkness, scale=scale)
 
 
 def find_ink(raster: NDArray[np.uint8]) -> Ink:

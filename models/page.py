@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from models.ink import Ink, brightest, find_ink, without_grid
 from models.skew import Skew, find_skew, level_picture, to_picture
 from models.traces import NotReadable, Traces, find_traces
-from models.verdict import check_rows
+from models.upright import is_upside_down
+from models.verdict import MIN_SHARPNESS, check_rows, find_sharpness
 
 __all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
 
@@ -27,6 +28,9 @@ _CUT_COLUMNS_PX: Final = 1344
 _BESIDE: Final = 0.012
 _ABOVE: Final = 0.01
 _HALF: Final = 0.45
+#: What stands out less than a tenth of black, and paper darker than this, shows nothing.
+_LEAST_DARKNESS: Final = 25.0
+_TOO_DARK: Final = 24.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class Page:
         picture.
     quality : dict
         ``contrast`` 0..1 of trace against paper, ``rows`` of trace found, ``coverage`` 0..1 of the
-        width that the traces cover, ``skew_deg`` how far rows were tilted (clockwise positive),
-        ``inverted`` 0 or 1.
+        width that the traces cover, ``sharpness`` 0..1, ``skew_deg`` how far rows were tilted
+        (clockwise positive), ``turned_deg`` 0, 90, 180 or 270 how far the page was turned
+        counter-clockwise to stand upright, ``inverted`` 0 or 1.
     """
 
     grey: NDArray[np.uint8]
@@ -70,22 +75,67 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     """
     _check(raster)
     ink = find_ink(raster)
-    if ink.darkest < 25.0:
-        raise NotReadable("blank picture: nothing darker than its surroundings")
+    _check_light(ink)
+    quarters, found = _lay(ink)
+    ink = ink.turned(quarters)
+    box = _grown(found.traces, found.traces.mask.shape)
+    grey, corners = _cut(np.rot90(raster, quarters), ink, found.skew, box)
+    quality = {
+        "contrast": round(min(1.0, ink.darkest / 255.0), 3),
+        "sharpness": round(found.sharpness, 3),
+        "rows": float(len(found.traces.rows.baselines)),
+        "coverage": round(found.traces.coverage, 3),
+        "skew_deg": round(found.skew.degrees, 2),
+        "turned_deg": 90.0 * quarters,
+        "inverted": float(ink.inverted),
+    }
+    return Page(grey, _region(corners, quarters, raster.shape), quality)
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """A page laid straight: how, what is on it, and how sharp it is."""
+
+    skew: Skew
+    traces: Traces
+    sharpness: float
+
+
+def _lay(ink: Ink) -> tuple[int, _Laid]:
+    """Lay the page straight and upright; the quarters it has to be turned counter-clockwise."""
+    quarters = 0
+    try:
+        laid = _laid(ink)
+    except NotReadable as refusal:
+        quarters = 1
+        try:
+            laid = _laid(ink.turned(quarters))
+        except NotReadable:
+            raise refusal from None
+    if is_upside_down(laid.traces):
+        try:
+            return quarters + 2, _laid(ink.turned(quarters + 2))
+        except NotReadable:
+            return quarters, laid
+    return quarters, laid
+
+
+def _laid(ink: Ink) -> _Laid:
     skew = find_skew(ink.darkness, ink.darkest)
     level = without_grid(level_picture(ink.darkness, skew))
     traces = find_traces(level, ink.darkest)
     check_rows(traces)
-    box = _grown(traces, level.shape)
-    quality = {
-        "contrast": round(min(1.0, ink.darkest / 255.0), 3),
-        "rows": float(len(traces.rows.baselines)),
-        "coverage": round(traces.coverage, 3),
-        "skew_deg": round(skew.degrees, 2),
-        "inverted": float(ink.inverted),
-    }
-    grey, region = _cut(raster, ink, skew, box)
-    return Page(grey, region, quality)
+    sharpness = find_sharpness(level, traces.mask)
+    if sharpness < MIN_SHARPNESS:
+        raise NotReadable("too blurred: take the picture again, in focus")
+    return _Laid(skew, traces, sharpness)
+
+
+def _check_light(ink: Ink) -> None:
+    if ink.darkest < _LEAST_DARKNESS:
+        raise NotReadable("blank picture: nothing darker than its surroundings")
+    if not ink.inverted and float(np.percentile(ink.paper, 95)) < _TOO_DARK:
+        raise NotReadable("too dark: take the picture again, with more light")
 
 
 def _check(raster: NDArray[np.uint8]) -> None:
@@ -100,7 +150,7 @@ def _check(raster: NDArray[np.uint8]) -> None:
 
 def _cut(
     raster: NDArray[np.uint8], ink: Ink, skew: Skew, box: tuple[int, int, int, int]
-) -> tuple[NDArray[np.uint8], tuple[Corner, Corner, Corner, Corner]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut the box of the level picture out of the picture, and say where its corners lie there."""
     rows, columns = raster.shape[:2]
     left, top, right, bottom = box
@@ -109,14 +159,19 @@ def _cut(
         edges = np.rint(corners / np.array(ink.scale))
         edges = np.clip(edges, 0, (columns, rows))
         (left, top), (right, bottom) = edges[0].astype(int), edges[2].astype(int)
-        return _grey(raster[top:bottom, left:right], ink.inverted), _region(edges)
+        return _grey(raster[top:bottom, left:right], ink.inverted), edges
     edges = to_picture(corners, skew) / np.array(ink.scale)
-    grey = _warped(raster, edges, ink.inverted)
-    return grey, _region(np.clip(edges, 0, (columns, rows)))
+    return _warped(raster, edges, ink.inverted), np.clip(edges, 0, (columns, rows))
 
 
-def _region(edges: NDArray[np.float64]) -> tuple[Corner, Corner, Corner, Corner]:
-    first, second, third, fourth = ((float(x), float(y)) for x, y in edges)
+def _region(
+    corners: NDArray[np.float64], quarters: int, shape: tuple[int, ...]
+) -> tuple[Corner, Corner, Corner, Corner]:
+    """Corners of the turned picture, in the picture as it came."""
+    rows, columns = shape[:2]
+    x, y = corners[:, 0], corners[:, 1]
+    back = ((x, y), (columns - y, x), (columns - x, rows - y), (y, rows - x))[quarters]
+    first, second, third, fourth = ((float(x), float(y)) for x, y in zip(*back, strict=True))
     return first, second, third, fourth
 
 

@@ -26,7 +26,7 @@ _JOIN: Final = np.ones((3, 5), np.uint8)
 #: A column that is ink over this share of its height is the side of a frame.
 _UPRIGHT: Final = 0.85
 #: Share of a column that a piece fills: rows joined by tall waves fill it together, a grid more.
-_MAX_FILL: Final = 0.1
+_MAX_FILL: Final = 0.2
 #: The broadest strokes, as a share of the picture's width.
 _MAX_STROKE_SHARE: Final = 0.0072
 #: Lettering has 1.2 to 1.6 strokes above each other in a column and fills 0.91 of its columns or
@@ -42,8 +42,10 @@ _MIN_PIECE: Final = 0.08
 #: A printed rule or a frame's edge stays within this.
 _RULE_PX: Final = 2.0
 #: Share of a piece's pixels that may lie deep inside; share of all width that may be such pieces.
-_MAX_BROAD: Final = 0.01
+_MAX_BROAD: Final = 0.02
 _MAX_BROAD_WIDTH: Final = 0.3
+#: Letters of 2 to 6 mm, joined to words or not.
+_LETTER_SHARES: Final = (0.006, 0.03)
 _NEAR_SHARE: Final = 0.008
 _MAX_SPECKS: Final = 60_000
 
@@ -74,6 +76,8 @@ class Traces:
         The traces above each other; baselines in pixels of the level picture.
     mask : uint8
         1 where a trace is, the whole level picture.
+    letters : (n, 4) int
+        Left, top, width, height of what has the size of letters.
     """
 
     left: int
@@ -82,6 +86,7 @@ class Traces:
     bottom: int
     rows: Rows
     mask: NDArray[np.uint8]
+    letters: NDArray[np.int32]
 
     @property
     def coverage(self) -> float:
@@ -184,7 +189,14 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     chosen = np.zeros(count, np.uint8)
     chosen[long[is_trace]] = 1
     mask = np.asarray(cv2.bitwise_and(chosen[labels], ink))
-    return _boxed([pieces[index] for index in np.flatnonzero(is_trace)], mask)
+    is_letter = (
+        (heights > _LETTER_SHARES[0] * columns)
+        & (heights < _LETTER_SHARES[1] * columns)
+        & (widths > _LETTER_SHARES[0] * columns)
+        & ~is_long
+    )
+    letters = stats[is_letter][:, :4]
+    return _boxed([pieces[index] for index in np.flatnonzero(is_trace)], mask, letters)
 
 
 def _piece(
@@ -215,7 +227,7 @@ def _broad(labels: NDArray[np.int32], ink: NDArray[np.uint8], count: int) -> NDA
     return np.bincount(labels[inner > 0], minlength=count)
 
 
-def _boxed(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
+def _boxed(pieces: list[_Piece], mask: NDArray[np.uint8], letters: NDArray[np.int32]) -> Traces:
     left = min(piece.left for piece in pieces)
     right = max(piece.left + piece.width for piece in pieces)
     rows = find_rows(mask[:, left:right])
@@ -228,4 +240,4 @@ def _boxed(pieces: list[_Piece], mask: NDArray[np.uint8]) -> Traces:
     ]
     top = min(piece.top for piece in on_row or pieces)
     bottom = max(piece.top + piece.height for piece in on_row or pieces)
-    return Traces(left, top, right, bottom, rows, mask)
+    return Traces(left, top, right, bottom, rows, mask, letters)

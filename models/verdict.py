@@ -4,6 +4,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from models.traces import NotReadable, Traces
 
@@ -16,13 +17,16 @@ _MIN_EXTENT: Final = 0.4
 _LEAST_LENGTH_PITCHES: Final = 2.8
 _MAX_UNEVEN_PITCH: Final = 2.2
 #: A row passes each column once: 0.84 to 1.25 strokes a row and column on drawn pages, up to 1.35
-#: on photographs; contour lines 1.7 and more, words 0.6.
+#: on photographs, 1.6 where bits of a grid hang on them; contour lines 1.7 and more, words 0.6.
 _STROKES_A_ROW: Final = (0.72, 1.5)
+_STROKES_A_REGULAR_ROW: Final = 1.7
+_REGULAR_PITCH: Final = 1.25
 #: Thickness of the trace, as a share of its length; 0.0055 on a blurred photograph.
 _MAX_THICKNESS: Final = 0.0064
 #: Ten seconds show ten steep strokes or more, 2 mm or more high; traces without a heart none.
 _MIN_BEATS: Final = 6
 _STEEP: Final = 0.007
+MIN_SHARPNESS: Final = 0.1
 
 
 def check_rows(traces: Traces) -> None:
@@ -51,13 +55,16 @@ def check_rows(traces: Traces) -> None:
         raise NotReadable(
             f"not a 12-lead page: {count} row(s) of trace, expected {_MIN_ROWS} or more"
         )
+    gaps = np.diff(rows.baselines)
+    unevenness = float(gaps.max() / np.median(gaps))
     low, high = _STROKES_A_ROW
+    if unevenness < _REGULAR_PITCH:
+        high = _STROKES_A_REGULAR_ROW
     if not low <= strokes / count <= high:
         raise NotReadable("not an ECG page: lines that wind or break, no traces")
     if thickness > _MAX_THICKNESS * (traces.right - traces.left):
         raise NotReadable("not an ECG page: broad lines, no thin traces")
-    gaps = np.diff(rows.baselines)
-    if gaps.max() > _MAX_UNEVEN_PITCH * np.median(gaps):
+    if unevenness > _MAX_UNEVEN_PITCH:
         raise NotReadable("not an ECG page: lines at irregular distances")
     if traces.right - traces.left < _LEAST_LENGTH_PITCHES * rows.pitch:
         raise NotReadable("cut off: the rows are too short for ten seconds")
@@ -76,3 +83,23 @@ def _strokes(traces: Traces) -> tuple[float, float, int]:
     columns = np.asarray(cv2.reduce(steep, 0, cv2.REDUCE_MAX)).ravel()
     beats = int(np.count_nonzero(columns[1:] > columns[:-1]))
     return float(crossings.mean()), thickness, beats
+
+
+def find_sharpness(level: NDArray[np.uint8], mask: NDArray[np.uint8]) -> float:
+    """How steeply ink falls to paper beside the traces: share of its depth within two pixels.
+
+    Parameters
+    ----------
+    level : uint8 (rows, columns)
+        Darkness of the level picture.
+    mask : uint8 (rows, columns)
+        1 where a trace is.
+    """
+    within = mask[2:-2] > 0
+    depth = level[2:-2][within].astype(np.float32)
+    if depth.size == 0:
+        return 0.0
+    above = level[:-4][within].astype(np.float32)
+    below = level[4:][within].astype(np.float32)
+    falls = np.clip(depth - np.minimum(above, below), 0.0, None)
+    return float(min(1.0, falls.sum() / max(1.0, float(depth.sum()))))
