@@ -82,7 +82,7 @@ def _pvc(pace: Pace, rng: np.random.Generator) -> Plan:
     rr = _rr(pace, rng, 0.62, 1.25)
     sinus = _sinus(pace, rng, rr)
     chosen = _chosen(rng, len(sinus), rr, apart=3)
-    coupling = float(np.clip(rr * rng.uniform(0.48, 0.74), max(0.38, 0.95 * pace.qt_s), 0.8 * rr))
+    coupling = float(np.clip(rr * rng.uniform(0.48, 0.74), max(0.4, pace.qt_s + 0.02), 0.8 * rr))
     couplets, two_forms = rng.random() < 0.2, rng.random() < 0.2
     beats: list[LaidBeat] = []
     lone: list[tuple[float, P]] = []
