@@ -192,7 +192,7 @@ def _traces(ink: NDArray[np.uint8]) -> Traces:
     is_letter = (
         (heights > _LETTER_SHARES[0] * columns)
         & (heights < _LETTER_SHARES[1] * columns)
-        & (widths > _LETTER_SHARES[0] * columns)
+        & (widths < _MIN_PIECE * columns)
         & ~is_long
     )
     letters = stats[is_letter][:, :4]
