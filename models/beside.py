@@ -7,7 +7,7 @@ networks on pages (the exact packet, the squashed page) say what the way in is w
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ from models.metrics import interval, resamples
 from models.rate_rule import rule_scores
 from models.sheets import Sheet
 
-RULE = "rate and QRS rule"
-SIGNAL = "network on the signal"
+RULE: Final = "rate and QRS rule"
+SIGNAL: Final = "network on the signal"
 
 
 def stand_beside(
@@ -79,8 +79,11 @@ def _of_run(run: Path, sheet: Sheet) -> tuple[str, NDArray[np.float32]]:
     from models.resnet import build
     from models.train import logits_of
 
-    architecture = Architecture(**json.loads((run / "recipe.json").read_text())["architecture"])
+    recipe = json.loads((run / "recipe.json").read_text())
+    architecture = Architecture(**recipe["architecture"])
     network = build(architecture)
     network.load_weights(str(run / "best.weights.h5"))
     name = f"{architecture.input_kind}, depth {architecture.depth}, width {architecture.width}"
+    if recipe.get("shuffled_labels"):
+        name = f"trained on shuffled labels: {name}"
     return f"{name} ({run.name})", logits_of(network, sheet.pages)

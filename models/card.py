@@ -48,7 +48,7 @@ inks, scanned, photographed, moved, scaled, turned and lit differently each time
 {SOURCES}
 ## How well it reads
 
-{ecgs["test"]} ECGs of patients it has never seen, told apart by a hash of the patient, judged once
+{ecgs["test"]} ECGs of patients it has never seen, told apart by a hash of the patient, judged
 on {card.training["judged_on"]}. In brackets: 95 % interval from resampling the patients. A mean is
 over the findings with {MARK_POSITIVES} positives or more.
 

@@ -37,10 +37,10 @@ def tables(card: Any) -> str:
 
 def _aims(metrics: dict[str, Any]) -> str:
     rows = [
-        [aim.name, f"{aim.sign} {aim.wanted:g}", three(aim.found), aim.verdict]
+        [aim.name, f"{aim.sign} {aim.wanted:g}", three(aim.found), aim.verdict, three(aim.ceiling)]
         for aim in aims(metrics)
     ]
-    return table(["aim", "wanted", "found", ""], rows)
+    return table(["aim", "wanted", "found", "", "ceiling"], rows)
 
 
 def _findings(card: Any) -> str:

@@ -25,7 +25,7 @@ from models.sheets import Drawing, Sheet, draw_sheet
 
 _NETWORK: Final = Architecture(depth=10, width=8, dropout=0.0)
 _ECGS: Final = 1200
-_STEPS: Final = 260
+_STEPS: Final = 400
 _BATCH: Final = 24
 _RATE: Final = 3e-3
 
@@ -101,11 +101,20 @@ def _trained(
         return loss
 
     rng = np.random.default_rng(2)
+    chance = _balanced(targets)
     for _ in tqdm(range(steps), desc=f"training on {describe.replace('_', ' ')}", unit="step"):
-        rows = rng.integers(0, len(pages), _BATCH)
+        rows = rng.choice(len(pages), _BATCH, p=chance)
         packets = np.stack([packed(augment(np.asarray(pages[row]), rng)) for row in rows])
         step(tf.constant(packets), tf.constant(targets[rows]), tf.constant(known[rows]))
     return network
+
+
+def _balanced(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How often each ECG is shown, so that each finding, and none, is shown equally often."""
+    none = (targets.sum(axis=1, keepdims=True) == 0).astype(np.float64)
+    groups = np.concatenate([targets, none], axis=1)
+    chance = (groups / np.maximum(groups.sum(axis=0), 20.0)).sum(axis=1)
+    return np.asarray(chance / chance.sum())
 
 
 def _logits(network: Any, pages: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from models.train import balanced_shares
 GOOD_PAGES_REFUSED: Final = 0.002
 """Share of good validation pages that each page kind's threshold may refuse."""
 LEAST_KIND_THRESHOLD: Final = 0.5
-_FAMILIAR_ECGS: Final = 1500
+_FAMILIAR_PAGES: Final = 1500
 _BATCH: Final = 64
 
 
@@ -79,12 +79,8 @@ def provisional(
     points = operating_points(
         calibration, calibration.probabilities(ten), targets, known, ecgs=ecgs[rows]
     )
-    familiar = [
-        Drawing(order)
-        for order in judging_orders(training[:: max(1, len(training) // _FAMILIAR_ECGS)])
-    ]
-    learned = draw_sheet("familiar", familiar, work, pool=pool)
-    _, cloud = _read(forward, learned.pages, np.flatnonzero(learned.found), "familiar")
+    learned = _learned_pages(run, training, work, pool)
+    _, cloud = _read(forward, learned, np.arange(len(learned)), "pages of the training")
     card = replace(
         card,
         calibration=calibration,
@@ -98,6 +94,21 @@ def provisional(
         page="Not judged yet.\n",
         familiarity=fit(cloud, limit_features=features),
     )
+
+
+def _learned_pages(
+    run: Path, training: Sequence[Record], work: Path, pool: Executor
+) -> NDArray[np.uint8]:
+    """Pages the network learned from: some of the run's own, or drawn anew where it kept none."""
+    kept, note = run / "real.u8", run / "real.json"
+    if kept.is_file() and note.is_file():
+        shape = tuple(json.loads(note.read_text())["shape"])
+        pages = np.memmap(kept, np.uint8, "r", shape=shape)
+        return np.asarray(pages[:: max(1, len(pages) // _FAMILIAR_PAGES)])
+    some = training[:: max(1, len(training) // _FAMILIAR_PAGES)]
+    drawings = [Drawing(order) for order in judging_orders(some)]
+    sheet = draw_sheet("pages of the training", drawings, work, pool=pool)
+    return np.asarray(sheet.pages[sheet.found])
 
 
 def _kind_thresholds(
@@ -117,7 +128,7 @@ def _kind_thresholds(
         column = len(KEYS) + place
         if good.shape[1] <= column:
             continue
-        drawings = kind_drawings(kind, validation, seed=830_000_000)
+        drawings = kind_drawings(kind, validation[::2], seed=830_000_000)
         sheet = draw_sheet(f"validation {kind}", drawings, work, pool=pool)
         logits, _ = _read(forward, sheet.pages, np.flatnonzero(sheet.found), kind)
         ours = 1.0 / (1.0 + np.exp(-np.clip(logits[:, column].astype(np.float64), -30, 30)))
