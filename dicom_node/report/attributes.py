@@ -86,6 +86,8 @@ ORDER_IDENTIFIERS: Final = (
     "PlacerOrderNumberImagingServiceRequest",
     "FillerOrderNumberImagingServiceRequest",
 )
+#: What tells whose a report is and which order it answers: copied as they are, or no report.
+IDENTIFIERS: Final = ("PatientID", "IssuerOfPatientID", *ORDER_IDENTIFIERS)
 #: Type 2 in that item.
 ORDER_ALWAYS: Final = (
     *ORDER_IDENTIFIERS,

@@ -4,8 +4,11 @@ Rules
 -----
 * Without valid Study, Series and SOP Instance UIDs and a SOP Class UID nothing can be referred to,
   and without Rows and Columns no region means anything: ReportError.
-* Names, identifiers and other text of patient, study and order are copied as they are, in Unicode,
-  over-long ones too; an identifier is never cut or mended, since another string is another patient.
+* Names and other text of patient, study and order are copied in Unicode, over-long ones too,
+  without control characters; what cannot be read becomes U+FFFD, which a person sees.
+* Identifiers of patient and order are copied as they are or not at all: one that holds a control
+  character, or a byte that its character set does not know, is a ReportError, since another string
+  is another patient.
 * Dates, times, numbers, UIDs and coded strings that are not legal are left empty, as if absent. So
   are the items of a sequence that lack what makes them one (a code without scheme or meaning, an
   issuer without a name).
@@ -15,6 +18,7 @@ Rules
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -22,11 +26,14 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import UID
+from pydicom.valuerep import STR_VR
 
 from dicom_node.charset import decode_dataset
 from dicom_node.report import attributes
 from dicom_node.report.result import ReportError
 
+#: Control characters, but for the escape that changes character sets (PS3.5 section 6.1.3).
+_CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")
 _REFERABLE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -49,6 +56,12 @@ class Source:
             Something that no report can be without is missing or illegal.
         """
         header = decode_dataset(ds)
+        _check_identifiers(ds, header)
+        nested = "RequestAttributesSequence"
+        for given, read in zip(
+            attributes.items_of(ds, nested), attributes.items_of(header, nested), strict=False
+        ):
+            _check_identifiers(given, read)
         for keyword in _REFERABLE:
             if not attributes.is_uid(header.get(keyword)):
                 raise ReportError(f"the source has no legal {keyword}, so nothing can refer to it")
@@ -131,6 +144,24 @@ class Source:
         for keyword in attributes.ORDER_ALWAYS:
             _copy_or_empty(item, keyword, *places)
         return item
+
+
+def _check_identifiers(given: Dataset, read: Dataset) -> None:
+    """Refuse identifiers that reading had to mend."""
+    for keyword in attributes.IDENTIFIERS:
+        if keyword not in given:
+            continue
+        item = given.get_item(keyword)
+        vr, value = getattr(item, "VR", None), getattr(item, "value", None)
+        if vr not in (None, "UN") and vr not in STR_VR:
+            # Of another kind than text, it counts as absent.
+            continue
+        said = value.decode("latin_1") if isinstance(value, bytes) else str(value or "")
+        if _CONTROL.search(said.rstrip(" \0")) or "\ufffd" in str(read.get(keyword, "")):
+            raise ReportError(
+                f"{keyword} holds characters that cannot be copied as they are; "
+                "expected text of its character set"
+            )
 
 
 def _count(ds: Dataset, keyword: str) -> int:

@@ -36,7 +36,8 @@ from models.labels import KEYS, PAGE_KINDS, index_of
 EXTRAS: Final = (*PAGE_KINDS, *STATEMENTS)
 _WIDTH: Final = len(KEYS) + len(EXTRAS)
 
-#: Pages of real beats laid out as another rhythm. "sinus" keeps the labels of its source.
+#: Pages of real beats laid out as another rhythm. "sinus" keeps the labels of its source, but for
+#: "normal" where the rate is none.
 EDITED: Final = {
     "sinus": 800,
     "pvc": 200,
@@ -227,8 +228,9 @@ def _edited(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
                 bar.update()
                 targets, known = record.targets.copy(), record.known.copy()
                 if key != "sinus":
-                    targets[index_of("normal")] = 0.0
                     targets[index_of(key)] = 1.0
+                if key != "sinus" or not edited.usual_rate:
+                    targets[index_of("normal")] = 0.0
                 yield _Lesson(
                     Order(edited.signal_uv, _LAYOUTS[made % len(_LAYOUTS)], place, or_clean=True),
                     _row(targets, [0.0] * len(PAGE_KINDS), np.zeros(len(STATEMENTS))),
