@@ -55,7 +55,7 @@ check: test-installed ## Check style, types, imports, settings and migrations; c
 requirements: $(BIN)/python ## Pin requirements/*.in again into *.txt; UPGRADE=1 takes newer versions.
 	$(call say,compiling requirements)
 	@$(PIP_INSTALL) uv
-	@for name in run test; do $(BIN)/uv pip compile --universal --python-version 3.11 --no-header \
+	@for name in run test bench; do $(BIN)/uv pip compile --universal --python-version 3.11 --no-header \
 		--no-emit-index-url --quiet $(if $(UPGRADE),--upgrade) \
 		--output-file requirements/$$name.txt requirements/$$name.in; done
 	@git --no-pager diff --stat -- requirements 2>/dev/null || true

@@ -187,7 +187,7 @@ def _files(folder: Path, suffix: str) -> Iterator[Path]:
 
 def _time(predictor: Predictor, path: Path) -> tuple[float, float, float]:
     began = time.perf_counter()
-    raster = next(pages._rasters(path))
+    raster = next(pages.rasters(path))
     if isinstance(raster, ImageError):
         raise raster
     decoded = time.perf_counter()

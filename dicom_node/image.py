@@ -457,7 +457,8 @@ def _faults_named() -> Iterator[None]:
             if fault.errno in _PASSING:
                 raise
             raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
-        except MemoryError as fault:
-            raise ImageError("the picture does not fit into memory") from fault
+        except MemoryError:
+            # What this machine lacks now says nothing about the object: it may be tried again.
+            raise
         except Exception as fault:
             raise ImageError(f"the object cannot be decoded ({type(fault).__name__})") from fault

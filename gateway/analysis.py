@@ -65,7 +65,12 @@ def _look(instance: Instance, who: str) -> pages.PageOrReason | None:
         found, reason = None, str(refusal)
     if found is not None and found.page is not None:
         return found
-    reason = reason or "no picture in the object"
+    _reject(instance, reason or "no picture in the object", who)
+    return None
+
+
+def _reject(instance: Instance, reason: str, who: str) -> None:
+    """Keep the instance with the reason why nothing can be read on it."""
     leases.advance(
         instance,
         Event.REJECT,
@@ -76,12 +81,15 @@ def _look(instance: Instance, who: str) -> pages.PageOrReason | None:
         analysed_at=timezone.now(),
     )
     log.info("rejected", instance=instance.pk, reason=reason)
-    return None
 
 
 def _write_findings(
     instance: Instance, found: pages.PageOrReason, reading: PageReading, who: str
 ) -> None:
+    if not reading.readable:
+        # The page was found; the network says that it is none it can read.
+        _reject(instance, reading.reason or "not readable", who)
+        return
     version = network.model_version()
     assert found.page is not None  # noqa: S101 (readable by construction)
     with transaction.atomic():

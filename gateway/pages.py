@@ -41,7 +41,7 @@ def pages(path: Path) -> Iterator[PageOrReason]:
     ImageError
         The file as a whole cannot be read.
     """
-    for number, raster in enumerate(_rasters(path), start=1):
+    for number, raster in enumerate(rasters(path), start=1):
         if isinstance(raster, ImageError):
             yield PageOrReason(number, None, str(raster))
             continue
@@ -67,7 +67,14 @@ def first_usable(path: Path) -> PageOrReason:
     return first or PageOrReason(1, None, "no picture in the object")
 
 
-def _rasters(path: Path) -> Iterator[Raster | ImageError]:
+def rasters(path: Path) -> Iterator[Raster | ImageError]:
+    """Yield the pictures of a file as they are, or why one of them cannot be read.
+
+    Raises
+    ------
+    ImageError
+        The file as a whole cannot be read.
+    """
     try:
         with path.open("rb") as file:
             is_dicom = file.read(132)[128:] == b"DICM"

@@ -22,6 +22,8 @@ def raster_of(picture: Image.Image) -> NDArray[np.uint8]:
         low, high = float(values.min()), float(values.max())
         scaled = (values - low) / (high - low or 1.0) * 255.0
         return np.asarray(np.round(scaled).astype(np.uint8))
+    if not upright.has_transparency_data:
+        return np.asarray(upright.convert("RGB"))
     rgba = upright.convert("RGBA")
     paper = Image.new("RGBA", rgba.size, "white")
     return np.asarray(Image.alpha_composite(paper, rgba).convert("RGB"))

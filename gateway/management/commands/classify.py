@@ -101,7 +101,7 @@ class _Marks:
 
 def _raster(path: Path, number: int) -> npt.NDArray[np.uint8]:
     """Decode one page of a file again: keeping the pictures of all would take too much memory."""
-    raster = next(islice(pages._rasters(path), number - 1, None))
+    raster = next(islice(pages.rasters(path), number - 1, None))
     if isinstance(raster, ImageError):
         raise raster
     return raster
