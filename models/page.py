@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ink import Ink, brightest, find_ink, without_grid
+from models.outline import find_outline
 from models.skew import Skew, find_skew, level_picture, to_picture
 from models.traces import NotReadable, Traces, find_traces
 from models.upright import is_upside_down
@@ -24,10 +25,6 @@ Corner = tuple[float, float]
 MIN_SIDE_PX: Final = 200
 #: A page that has to be warped is cut with at most this many columns: two for each of the packet's.
 _CUT_COLUMNS_PX: Final = 1344
-#: Paper left around the traces, as shares of the working width: beside them, above and below.
-_BESIDE: Final = 0.012
-_ABOVE: Final = 0.01
-_HALF: Final = 0.45
 #: What stands out less than a tenth of black, and paper darker than this, shows nothing.
 _LEAST_DARKNESS: Final = 25.0
 _TOO_DARK: Final = 24.0
@@ -78,8 +75,8 @@ def find_page(raster: NDArray[np.uint8]) -> Page:
     _check_light(ink)
     quarters, found = _lay(ink)
     ink = ink.turned(quarters)
-    box = _grown(found.traces, found.traces.mask.shape)
-    grey, corners = _cut(np.rot90(raster, quarters), ink, found.skew, box)
+    outline = find_outline(found.traces, slanting=not found.skew.is_straight)
+    grey, corners = _cut(np.rot90(raster, quarters), ink, found.skew, outline)
     quality = {
         "contrast": round(min(1.0, ink.darkest / 255.0), 3),
         "sharpness": round(found.sharpness, 3),
@@ -149,12 +146,10 @@ def _check(raster: NDArray[np.uint8]) -> None:
 
 
 def _cut(
-    raster: NDArray[np.uint8], ink: Ink, skew: Skew, box: tuple[int, int, int, int]
+    raster: NDArray[np.uint8], ink: Ink, skew: Skew, corners: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut the box of the level picture out of the picture, and say where its corners lie there."""
+    """Cut the level picture's outline out of the picture; say where its corners lie there."""
     rows, columns = raster.shape[:2]
-    left, top, right, bottom = box
-    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     if skew.is_straight:
         edges = np.rint(corners / np.array(ink.scale))
         edges = np.clip(edges, 0, (columns, rows))
@@ -193,7 +188,12 @@ def _warped(
     matrix = cv2.getPerspectiveTransform(edges.astype(np.float32), target)
     return np.asarray(
         cv2.warpPerspective(
-            grey, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            grey,
+            matrix,
+            size,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=float(np.median(grey[::8, ::8])),
         )
     )
 
@@ -204,19 +204,3 @@ def _grey(raster: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
     if inverted:
         return np.asarray(255 - brightest(cut))
     return cut if cut.ndim == 2 else np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY))
-
-
-def _grown(traces: Traces, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    beside = round(_BESIDE * shape[1])
-    # Half the way to the next row: what is cut off at a wave's tip is found again, and a header
-    # has no place so near.
-    above = round(_ABOVE * shape[1])
-    half = round(_HALF * traces.rows.pitch)
-    top = min(traces.top - above, int(traces.rows.baselines[0]) - half)
-    bottom = max(traces.bottom + above, int(traces.rows.baselines[-1]) + half)
-    return (
-        max(0, traces.left - beside),
-        max(0, top),
-        min(shape[1], traces.right + beside),
-        min(shape[0], bottom),
-    )

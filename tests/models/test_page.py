@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.corpus import LAYOUTS, STYLES, draw_page, simulate
+from models.corpus.effects import VARIANTS
+from models.corpus.layouts import TRAINING_LAYOUTS
 from models.corpus.styles import random_style
 from models.page import NotReadable, find_page
 
@@ -118,15 +120,30 @@ def test_drawn_pages_of_every_style_are_found(layout: str, style: str) -> None:
 
 def test_of_sixty_random_pages_nearly_all_are_found() -> None:
     rng = np.random.default_rng(9)
-    refused = 0
+    refused = []
     for number in range(60):
         key = ("normal", "af", "at", "clbbb", "pvc")[number % 5]
         layout = list(LAYOUTS)[number % len(LAYOUTS)]
         try:
             find_page(draw_page(simulate(key, number), 250.0, layout, random_style(rng), number))
-        except NotReadable:
-            refused += 1
-    assert refused <= 2
+        except NotReadable as refusal:
+            refused.append((layout, refusal.reason))
+    assert len(refused) <= 2, refused
+
+
+@pytest.mark.parametrize("effect", [name for name in VARIANTS if name != "clean"])
+def test_scans_photographs_and_screens_are_found(effect: str) -> None:
+    rng = np.random.default_rng(5)
+    refused = []
+    for number in range(10):
+        layout = TRAINING_LAYOUTS[number % len(TRAINING_LAYOUTS)]
+        style = random_style(rng)
+        raster = draw_page(simulate("pvc", number), 250.0, layout, style, number)
+        try:
+            find_page(VARIANTS[effect](raster, rng))
+        except NotReadable as refusal:
+            refused.append((layout, refusal.reason))
+    assert len(refused) <= 1, refused
 
 
 def test_a_negative_is_the_same_page() -> None:
@@ -179,6 +196,8 @@ def test_any_picture_is_a_page_or_refused(raster: np.ndarray) -> None:
     else:
         assert page.grey.dtype == np.uint8
         assert page.grey.size > 0
+        rows, columns = raster.shape[:2]
+        assert all(0 <= x <= columns and 0 <= y <= rows for x, y in page.region)
 
 
 @pytest.mark.corpus
