@@ -26,6 +26,8 @@ _BIN_PX: Final = 2
 _STROKE_SHARE: Final = 0.08
 #: A direction other than the expected one has to gather the ink this much more sharply.
 _MIN_GAIN: Final = 1.04
+#: Where the picture's own direction gathers it this much better than its neighbours, it is right.
+_CLEAR: Final = 1.06
 
 Matrix = NDArray[np.float64]
 
@@ -84,7 +86,8 @@ def find_skew(darkness: NDArray[np.uint8], darkest: float) -> Skew:
     level_strokes, upright_strokes = _strokes(darkness, darkest)
     level = _direction(*_points(level_strokes), (columns, rows), around=0.0)
     across, along = _points(upright_strokes)
-    upright = _direction(along, across, (rows, columns), around=-level.slope)
+    is_level = not (level.slope or level.fan)
+    upright = _direction(along, across, (rows, columns), around=-level.slope, likely=is_level)
     if not (_is_askew(level) or _is_askew(upright)):
         return Skew(np.eye(3), (columns, rows), 0.0)
     return _warp(level, upright, (columns, rows))
@@ -102,7 +105,7 @@ def _strokes(
     for before, after in (((0, -2), (0, 2)), ((-2, 0), (2, 0))):
         sides = [_shifted(darkness, *by) for by in (before, after)]
         ridge = cv2.subtract(darkness, cv2.max(*sides))
-        counts = np.cumsum(np.bincount(ridge.ravel(), minlength=256))
+        counts = np.cumsum(cv2.calcHist([ridge], [0], None, [256], [0, 256]))
         strongest = float(np.searchsorted(counts, (1.0 - _STROKE_SHARE) * ridge.size))
         least = max(6.0, 0.12 * darkest, strongest)
         found.append((ridge > least).view(np.uint8))
@@ -139,15 +142,20 @@ def _direction(
     size: tuple[int, int],
     *,
     around: float,
+    likely: bool = False,
 ) -> Direction:
-    """Slope and fan of the lines through points; `along` the lines and `across` them."""
+    """Slope and fan of the lines through points; `along` the lines and `across` them.
+
+    Where the slope is `likely` the one expected, it need only be the best one near.
+    """
     if len(along) < 200:
         return Direction(around)
     score = _Score(along - size[0] / 2, across - size[1] / 2, size)
     expected = [(0.0, 0.0), (around, 0.0)]
     near = [(0.004, 0.0), (-0.004, 0.0), (0.008, 0.0), (-0.008, 0.0), (0.0, -0.03), (0.0, 0.03)]
     sharp = score(expected + near, 1)
-    if around == 0.0 and sharp[0] > 1.1 * sharp[2:].max():
+    margin = 1.0 if likely else _CLEAR
+    if around == 0.0 and sharp[0] > margin * sharp[2:].max():
         return Direction()
     reach = _STEEPEST if around == 0.0 else _SHEAR
     best = (around, 0.0)

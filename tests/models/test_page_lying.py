@@ -104,11 +104,7 @@ def test_a_page_with_a_header_is_turned_upright(quarters: int) -> None:
 
 
 def test_upright_pages_are_never_turned() -> None:
-    turned = [
-        find_page(drawn(layout, seed)).quality["turned_deg"]
-        for layout in LAYOUTS
-        for seed in (1, 2)
-    ]
+    turned = [find_page(drawn(layout)).quality["turned_deg"] for layout in LAYOUTS]
     assert not any(turned)
 
 
