@@ -129,6 +129,7 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
         self._command: Command | None = None
         self._context_id = 0
         self._reception: Reception | None = None
+        self._unanswered = False
         self._lock = threading.Lock()
         self._closed = False
 
@@ -165,6 +166,10 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
                 self._finish()
 
     def _begin(self, context_id: int) -> None:
+        if self._unanswered:
+            # No window of outstanding operations is negotiated (PS3.7 section D.3.3.3), so there
+            # is one; each further one would hold a file open.
+            raise CommandFault("a request came before the last one was answered")
         command = parse_command(bytes(self._command_bytes))
         self._command_bytes.clear()
         context = self.assoc.accepted_context(context_id)
@@ -181,6 +186,7 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
     def _finish(self) -> None:
         request = Request(cast(Command, self._command), self._context_id, self._reception)
         self._command = self._reception = None
+        self._unanswered = True
         self.msg_queue.put((self._context_id, request))
 
     def answer(self, request: Request, status: int) -> None:
@@ -188,6 +194,9 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
         encoded = encode_response(request.command, status)
         primitive = P_DATA()
         primitive.presentation_data_value_list.append((request.context_id, b"\x03" + encoded))
+        with self._lock:
+            # Before the answer leaves: the next request may be here before we go on.
+            self._unanswered = False
         self.dul.send_pdu(primitive)
 
     def close(self) -> None:

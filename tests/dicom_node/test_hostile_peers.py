@@ -199,7 +199,7 @@ def test_a_pdu_that_claims_gigabytes_is_not_believed(
     assert serves_the_next(hospital, call)
 
 
-def test_requests_that_nobody_waited_for_are_not_kept(
+def test_a_request_before_the_last_one_is_answered_ends_the_association(
     hospital: Any, call: Callable[..., Any]
 ) -> None:
     busy = threading.Event()
@@ -209,13 +209,14 @@ def test_requests_that_nobody_waited_for_are_not_kept(
     for _ in range(3):
         caller.send_value(0x03, caller.store_command())
         caller.send_value(0x02, b"pipelined")
-    eventually(lambda: len(list(hospital.incoming.iterdir())) == 3, what="three objects")
-    caller.reset()
+    assert caller.read_pdu()[0] == 7, "A-ABORT"
+    assert len(list(hospital.incoming.iterdir())) == 1, "the others opened no file"
     busy.set()
     hospital.await_end()
     eventually(hospital.is_clean)
     # What was taken over before the connection broke stays taken over.
-    assert hospital.ends()[-1].instances_count == len(hospital.instances) <= 3
+    assert hospital.ends()[-1].instances_count == len(hospital.instances) <= 1
+    assert serves_the_next(hospital, call)
 
 
 def test_connections_beyond_any_need_are_closed_at_once(
