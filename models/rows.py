@@ -41,6 +41,11 @@ class Rows:
         """Distance from one row to the next, in pixels; 0 of a single row."""
         return float(np.median(np.diff(self.baselines))) if len(self.baselines) > 1 else 0.0
 
+    @property
+    def unevenness(self) -> float:
+        """The largest distance between two rows as a multiple of the middle one."""
+        return float(np.diff(self.baselines).max()) / self.pitch if self.pitch > 0 else 1.0
+
 
 def find_rows(mask: NDArray[np.uint8]) -> Rows:
     """Find the rows of level traces.

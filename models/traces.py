@@ -21,6 +21,7 @@ _DARKEST_SHARES: Final = (0.4, 0.28, 0.55)
 #: Enough to stop trying further limits.
 _GOOD_COVERAGE: Final = 0.9
 _GOOD_EXTENT: Final = 0.6
+_GOOD_UNEVENNESS: Final = 1.5
 #: Ink is joined over gaps of four columns and two rows.
 _JOIN: Final = np.ones((3, 5), np.uint8)
 #: A column that is ink over this share of its height is the side of a frame.
@@ -28,7 +29,7 @@ _UPRIGHT: Final = 0.85
 #: Share of a column that a piece fills: rows joined by tall waves fill it together, a grid more.
 _MAX_FILL: Final = 0.2
 #: The broadest strokes, as a share of the picture's width.
-_MAX_STROKE_SHARE: Final = 0.0072
+_MAX_STROKE_SHARE: Final = 0.009
 #: Lettering has 1.2 to 1.6 strokes above each other in a column and fills 0.91 of its columns or
 #: less; traces have 1.0 to 1.25, and fill nearly all. The second number is for pieces no higher
 #: than a line of print, 5 mm.
@@ -53,10 +54,7 @@ _MAX_SPECKS: Final = 60_000
 class NotReadable(ValueError):
     """The picture is not a page this package reads.
 
-    Attributes
-    ----------
-    reason : str
-        A short sentence for people.
+    `reason` is a short sentence for people.
     """
 
     def __init__(self, reason: str) -> None:
@@ -97,6 +95,15 @@ class Traces:
     def extent(self) -> float:
         """Share of the picture's width from first to last ink, 0..1."""
         return (self.right - self.left) / int(self.mask.shape[1])
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no other limit of darkness needs to be tried."""
+        return (
+            self.coverage >= _GOOD_COVERAGE
+            and self.extent >= _GOOD_EXTENT
+            and self.rows.unevenness <= _GOOD_UNEVENNESS
+        )
 
 
 @dataclass(frozen=True)
@@ -150,11 +157,11 @@ def find_traces(darkness: NDArray[np.uint8], darkest: float) -> Traces:
         except NotReadable as refusal:
             refusals.append(refusal)
         else:
-            if found[-1].coverage >= _GOOD_COVERAGE and found[-1].extent >= _GOOD_EXTENT:
+            if found[-1].is_good:
                 return found[-1]
     if not found:
         raise max(refusals, key=lambda refusal: len(refusal.reason))
-    return max(found, key=lambda traces: traces.coverage * traces.extent)
+    return max(found, key=lambda traces: traces.coverage * traces.extent / traces.rows.unevenness)
 
 
 def _traces(ink: NDArray[np.uint8]) -> Traces:
