@@ -119,7 +119,21 @@ def _lay(ink: Ink) -> tuple[int, _Laid]:
 
 def _laid(ink: Ink) -> _Laid:
     skew = find_skew(ink.darkness, ink.darkest)
-    level = without_grid(level_picture(ink.darkness, skew))
+    level = level_picture(ink.darkness, skew)
+    clear = without_grid(level)
+    try:
+        return _on(clear, skew, ink)
+    except NotReadable as refusal:
+        if clear is level:
+            raise
+        # Broad strokes on a faint grid look like a dark one, and their level parts go with it.
+        try:
+            return _on(level, skew, ink)
+        except NotReadable:
+            raise refusal from None
+
+
+def _on(level: NDArray[np.uint8], skew: Skew, ink: Ink) -> _Laid:
     traces = find_traces(level, ink.darkest)
     check_rows(traces)
     sharpness = find_sharpness(level, traces.mask)

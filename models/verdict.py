@@ -24,6 +24,8 @@ _STROKES_A_REGULAR_ROW: Final = 1.7
 _REGULAR_PITCH: Final = 1.25
 #: Thickness of level trace, as a share of its length: up to 0.006; a monitor seen near has 0.0072.
 _MAX_THICKNESS: Final = 0.0064
+#: Felt pens and faxes: where nothing else is unlike a page.
+_MAX_REGULAR_THICKNESS: Final = 0.0095
 #: Outlines of slices are 0.0059 thick and leave gaps; a trace as thick as that leaves none.
 _MAX_BROKEN_THICKNESS: Final = 0.0056
 _UNBROKEN: Final = 0.93
@@ -65,6 +67,8 @@ def check_rows(traces: Traces) -> None:
     if not low <= strokes / count <= high:
         raise NotReadable("not an ECG page: lines that wind or break, no traces")
     most = _MAX_THICKNESS if traces.coverage > _UNBROKEN else _MAX_BROKEN_THICKNESS
+    if traces.coverage > _UNBROKEN and rows.unevenness < _REGULAR_PITCH:
+        most = _MAX_REGULAR_THICKNESS
     if thickness > most * (traces.right - traces.left):
         raise NotReadable("not an ECG page: broad lines, no thin traces")
     if rows.unevenness > _MAX_UNEVEN_PITCH:
