@@ -11,21 +11,24 @@ The life of a picture inside this package::
 ============= =====================================================================
 module        idea
 ============= =====================================================================
-labels        the ten findings: order, key, meaning
+labels        the ten findings: order, key, meaning; kinds of page that are not read
+picture       a picture file's frame as a raster
 page          find the tracing on a picture, or refuse with a reason
-traces        what makes dark lines the traces of a twelve-lead page
 packet        three slices in time become the R, G and B of one packet
 architecture  depth, width and input of a network, as values
 resnet        the residual network itself
-corpus        waveforms to drawn paper pages; simulated rhythms; the patient split
+corpus        waveforms to drawn paper pages; edited and simulated rhythms; the patient split
 augment       translate, scale, rotate, brighten
 train         ``python -m models.train --help``
-calibrate     temperatures and thresholds, set on validation and frozen
+calibrate     lines and thresholds, set on validation and frozen
+familiarity   how far a page is from those of the training
 evaluate      ``python -m models.evaluate --help``: what may honestly be claimed
-artifact      a model on disk: weights, card, hash
-predict       Predictor: load once, read batches of rasters
+evaluation    how that is found out, and the model card
 metrics       figures with their intervals and numbers of positives
-card          the model card for people
+artifact      a model on disk: weights, card, hashes
+forward       the forward pass that serves
+predict       Predictor: load once, read batches of rasters
+explain       where on the page a finding was found (overlay: laid over the picture)
 store         the shipped artifacts and their model cards
 ============= =====================================================================
 

@@ -28,16 +28,16 @@ from tqdm import tqdm
 
 from models import artifact as artifacts
 from models.artifact import Artifact
-from models.beside import stand_beside
-from models.card import write_card
-from models.card_tables import tables
 from models.corpus.records import Record, add_corpus_argument, load
-from models.examination import judge
-from models.judgement import Answers, Metrics, Truth, answer
+from models.evaluation.beside import stand_beside
+from models.evaluation.card import write_card
+from models.evaluation.card_tables import tables
+from models.evaluation.examination import judge
+from models.evaluation.judgement import Answers, Metrics, Truth, answer
+from models.evaluation.making import provisional
+from models.evaluation.sheets import MIXED, Sheet, conditions, draw_sheet, drawing_pool
 from models.labels import KEYS
-from models.making import provisional
 from models.predict import Predictor
-from models.sheets import MIXED, Sheet, conditions, draw_sheet, drawing_pool
 
 TOLERANCE: Final = 0.005
 """Figures that differ by no more are the same."""
@@ -107,13 +107,13 @@ def make(
     beside : training runs
         Other networks on pages, whose figures stand beside.
     signal : Path or None
-        The ``--work`` of `models.baselines`: the ceiling of the data.
+        The ``--work`` of `models.evaluation.baselines`: the ceiling of the data.
     control : bool
         Train in small on shuffled labels as well.
     quick : bool
         A tenth of the ECGs, to try it out. Such a card is good for nothing else.
     """
-    from models.pictures import draw_errors, draw_pictures
+    from models.evaluation.pictures import draw_errors, draw_pictures
 
     step = QUICK if quick else 1
     parts = {part: load(corpus, parts=(part,))[::step] for part in ("train", "validation", "test")}
@@ -150,7 +150,7 @@ def make(
 def _control(
     train: Sequence[Record], test: Sequence[Record], sheet: Sheet, work: Path, pool: Executor
 ) -> dict[str, float]:
-    from models.controls import shuffled_training
+    from models.evaluation.controls import shuffled_training
 
     found = shuffled_training(train, test, sheet, work, pool=pool)
     return {f"trained_on_{name}": round(value, 4) for name, value in found.items()}
@@ -211,7 +211,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--signal",
         type=Path,
         metavar="RUN",
-        help="the --work of models.baselines, the ceiling of the data (with --make)",
+        help="the --work of models.evaluation.baselines, the ceiling of the data (with --make)",
     )
     parser.add_argument(
         "--controls",

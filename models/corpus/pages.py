@@ -152,7 +152,7 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
         "shape": shape,
         "orders": [order.described() for order in orders],
         "fonts": fonts_present(),
-        "made_by": _code(),
+        "made_by": fingerprint(),
     }
     note = path.with_suffix(".json")
     if (
@@ -171,25 +171,10 @@ def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
-def _code() -> str:
+def fingerprint() -> str:
     """Fingerprint of the code that decides how a page looks."""
     package = Path(__file__).parent.parent
     drawing = ("draw", "effects", "layouts", "lettering", "pages", "styles")
     files = [package / "corpus" / f"{name}.py" for name in drawing]
-    files += [package / "packet.py", *sorted(_finding(package))]
+    files += [package / "packet.py", *sorted((package / "page").glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _finding(package: Path) -> set[Path]:
-    """The modules that `models.page` is made of: itself and what it imports of this package."""
-    found, waiting = set(), [package / "page.py"]
-    while waiting:
-        path = waiting.pop()
-        if path in found or not path.is_file():
-            continue
-        found.add(path)
-        for line in path.read_text().splitlines():
-            if line.startswith("from models."):
-                name = line.split()[1].removeprefix("models.")
-                waiting.append(package / f"{name.replace('.', '/')}.py")
-    return found

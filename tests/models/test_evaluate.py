@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import baselines, evaluate
+from models import evaluate
 from models.architecture import Architecture
 from models.artifact import Artifact, save
-from models.controls import shuffled_training
 from models.corpus.layouts import UNSEEN_LAYOUTS
 from models.corpus.lessons import EXTRAS
 from models.corpus.records import Record, load, part_of
 from models.corpus.simulate import simulate
-from models.labels import KEYS, index_of
-from models.rate_rule import find_r_peaks, measure, scores
-from models.sheets import (
+from models.evaluation import baselines
+from models.evaluation.controls import shuffled_training
+from models.evaluation.rate_rule import find_r_peaks, measure, scores
+from models.evaluation.sheets import (
     MIXED,
     STATED,
     conditions,
@@ -34,6 +34,7 @@ from models.sheets import (
     page_picture,
     validation_drawings,
 )
+from models.labels import KEYS, index_of
 
 CLASSES = {"normal": "SR", "af": "AFIB", "clbbb": "CLBBB", "pvc": "PVC"}
 

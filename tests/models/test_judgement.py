@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.aims import aims
 from models.architecture import Architecture
 from models.artifact import ModelCard
 from models.calibrate import Calibration
-from models.card import write_card
-from models.card_tables import tables
 from models.corpus.records import Record
 from models.corpus.simulate import simulate
-from models.examination import judge
-from models.judgement import MARK_POSITIVES, Answers, Metrics, Truth
+from models.evaluation.aims import aims
+from models.evaluation.card import write_card
+from models.evaluation.card_tables import tables
+from models.evaluation.examination import judge
+from models.evaluation.judgement import MARK_POSITIVES, Answers, Metrics, Truth
+from models.evaluation.pictures import draw_pictures
+from models.evaluation.sheets import MIXED, conditions
 from models.labels import KEYS, index_of
-from models.pictures import draw_pictures
-from models.sheets import MIXED, conditions
 
 PER_FINDING = 12
 
@@ -217,7 +217,7 @@ def test_the_pictures_show_something_and_stay_small(
 
 
 def test_a_table_of_uneven_rows_is_an_error() -> None:
-    from models.tables import table
+    from models.evaluation.tables import table
 
     with pytest.raises(ValueError, match="expected 2 cells; received 1"):
         table(["a", "b"], [["1"]])

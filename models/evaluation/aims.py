@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from models.beside import SIGNAL
-from models.judgement import MARK_POSITIVES
+from models.evaluation.beside import SIGNAL
+from models.evaluation.judgement import MARK_POSITIVES
 from models.labels import LABELS
 
 #: Least AUROC on test patients.

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.traces import Traces
+from models.page.traces import Traces
 
 _COLUMNS: Final = 6
 #: Names that have to stand in their place, of six in a row and of twelve: some touch the trace.

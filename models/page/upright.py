@@ -7,7 +7,7 @@ stand at the right alone, it is turned; in doubt it stays as it came.
 
 from typing import Final
 
-from models.traces import Traces
+from models.page.traces import Traces
 
 #: Names stand within this share of the tracing's length from its end.
 _BESIDE: Final = 0.06

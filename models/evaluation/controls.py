@@ -20,8 +20,8 @@ from models.augment import augment
 from models.corpus.lessons import judging_orders
 from models.corpus.pages import packed
 from models.corpus.records import Record
-from models.judgement import Truth, macro_auroc
-from models.sheets import Drawing, Sheet, draw_sheet
+from models.evaluation.judgement import Truth, macro_auroc
+from models.evaluation.sheets import Drawing, Sheet, draw_sheet
 
 _NETWORK: Final = Architecture(depth=10, width=8, dropout=0.0)
 _ECGS: Final = 1200

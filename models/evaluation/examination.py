@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.calibrate import Calibration
 from models.corpus.layouts import TRAINING_LAYOUTS, UNSEEN_LAYOUTS
-from models.judgement import (
+from models.evaluation.judgement import (
     FEW_POSITIVES,
     TOLD,
     WHOLE_LAYOUTS,
@@ -26,6 +26,7 @@ from models.judgement import (
     mean,
     plain,
 )
+from models.evaluation.sheets import MIXED
 from models.labels import KEYS, PAGE_KINDS
 from models.metrics import (
     calibration_error,
@@ -36,7 +37,6 @@ from models.metrics import (
     resamples,
     share,
 )
-from models.sheets import MIXED
 
 _GAP_RESAMPLES = 200
 

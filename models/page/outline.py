@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.traces import Traces
+from models.page.traces import Traces
 
 #: Paper left around the traces, as shares of the working width: beside them, above and below.
 _BESIDE: Final = 0.012

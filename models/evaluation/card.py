@@ -3,8 +3,8 @@ trusted with (Mitchell et al. 2019, *Model Cards for Model Reporting*)."""
 
 from typing import Any, Final
 
-from models.card_tables import tables
-from models.judgement import MARK_POSITIVES
+from models.evaluation.card_tables import tables
+from models.evaluation.judgement import MARK_POSITIVES
 from models.labels import KEYS, LABELS
 
 SOURCES: Final = """\

@@ -11,12 +11,23 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.beside import SIGNAL
-from models.charts import BLUE, FAINT, GREY, INK, PALE_BLUE, PAPER, RED, Chart, Colour, panels
-from models.judgement import FEW_POSITIVES, MARK_POSITIVES, Answers, Truth
+from models.evaluation.beside import SIGNAL
+from models.evaluation.charts import (
+    BLUE,
+    FAINT,
+    GREY,
+    INK,
+    PALE_BLUE,
+    PAPER,
+    RED,
+    Chart,
+    Colour,
+    panels,
+)
+from models.evaluation.judgement import FEW_POSITIVES, MARK_POSITIVES, Answers, Truth
+from models.evaluation.sheets import Drawing, page_picture
 from models.labels import KEYS, LABELS
 from models.metrics import resamples, roc_curve
-from models.sheets import Drawing, page_picture
 
 FOLDER: Final = "pictures"
 _NAMES: Final = {label.key: label.meaning for label in LABELS} | {"none": "None of the ten"}

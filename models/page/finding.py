@@ -1,7 +1,8 @@
 """Find the tracing on a picture: lay it straight, crop to it, right the polarity, or refuse.
 
-What makes a picture a page is decided by `models.traces`, how it lies by `models.skew`; this
-module cuts the page out. Rules only, no learning; every refusal is a sentence a person can act on.
+What makes a picture a page is decided by `models.page.traces`, how it lies by `models.page.skew`;
+this module cuts the page out. Rules only, no learning; every refusal is a sentence a person can act
+on.
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ink import Ink, brightest, find_ink, without_grid
-from models.outline import find_outline
-from models.skew import Skew, find_skew, level_picture, to_picture
-from models.traces import NotReadable, Traces, find_traces
-from models.upright import is_upside_down
-from models.verdict import MIN_SHARPNESS, check_rows, find_sharpness
+from models.page.ink import Ink, brightest, find_ink, without_grid
+from models.page.outline import find_outline
+from models.page.skew import Skew, find_skew, level_picture, to_picture
+from models.page.traces import NotReadable, Traces, find_traces
+from models.page.upright import is_upside_down
+from models.page.verdict import MIN_SHARPNESS, check_rows, find_sharpness
 
 __all__ = ["MIN_SIDE_PX", "Corner", "NotReadable", "Page", "find_page"]
 

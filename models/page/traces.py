@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rows import Rows, find_rows
+from models.page.rows import Rows, find_rows
 
 #: Tried from middle to generous to strict: a faint trace falls to pieces above the limit, what is
 #: left of a grey grid joins everything below it.

@@ -23,11 +23,11 @@ from models.calibrate import Calibration, calibrate, operating_points
 from models.corpus.lessons import judging_orders
 from models.corpus.pages import packed
 from models.corpus.records import Record
+from models.evaluation.judgement import plain
+from models.evaluation.sheets import Drawing, draw_sheet, kind_drawings, validation_drawings
 from models.familiarity import fit
 from models.forward import Forward
-from models.judgement import plain
 from models.labels import KEYS, PAGE_KINDS
-from models.sheets import Drawing, draw_sheet, kind_drawings, validation_drawings
 from models.train import balanced_shares
 
 GOOD_PAGES_REFUSED: Final = 0.002

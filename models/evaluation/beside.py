@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.architecture import Architecture
 from models.corpus.records import Record
-from models.judgement import (
+from models.evaluation.judgement import (
     FEW_POSITIVES,
     Answers,
     Metrics,
@@ -23,9 +23,9 @@ from models.judgement import (
     macro_auroc,
     plain,
 )
+from models.evaluation.rate_rule import rule_scores
+from models.evaluation.sheets import Sheet
 from models.metrics import interval, resamples
-from models.rate_rule import rule_scores
-from models.sheets import Sheet
 
 RULE: Final = "rate and QRS rule"
 SIGNAL: Final = "network on the signal"
@@ -48,7 +48,7 @@ def stand_beside(
     rows = np.flatnonzero(answers.answered)
     scores: dict[str, NDArray[Any]] = {RULE: rule_scores(records)}
     if signal is not None:
-        from models.baselines import signal_logits
+        from models.evaluation.baselines import signal_logits
 
         scores[SIGNAL] = signal_logits(signal, records)
     for run in runs:

@@ -17,6 +17,7 @@ from models.calibrate import Calibration
 from models.corpus.layouts import LAYOUTS, TRAINING_LAYOUTS
 from models.corpus.pages import packed
 from models.corpus.records import Record
+from models.evaluation.sheets import Sheet
 from models.labels import KEYS
 from models.metrics import (
     auroc,
@@ -24,7 +25,6 @@ from models.metrics import (
 )
 from models.page import Page
 from models.predict import Predictor
-from models.sheets import Sheet
 
 MARK_POSITIVES: Final = 10
 """Positives in test from which a finding counts in the macro figures."""

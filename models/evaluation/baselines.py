@@ -1,6 +1,6 @@
 """A network on the signal itself: what the records can teach, drawing and reading apart.
 
-    python -m models.baselines --work /var/tmp/ecg-signal
+    python -m models.evaluation.baselines --work /var/tmp/ecg-signal
 
 A residual network in one dimension reads the twelve leads as numbers. It learns from the same
 records with the same labels as the network on pages, and is judged on the same patients, so that
@@ -234,7 +234,7 @@ def signal_logits(work: Path, records: Sequence[Record]) -> NDArray[np.float32]:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; its help explains each choice."""
     parser = argparse.ArgumentParser(
-        prog="python -m models.baselines",
+        prog="python -m models.evaluation.baselines",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

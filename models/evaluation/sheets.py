@@ -25,8 +25,7 @@ from models.corpus import lettering
 from models.corpus.effects import VARIANTS
 from models.corpus.layouts import SIX_LEAD_LAYOUTS, TRAINING_LAYOUTS, UNSEEN_LAYOUTS
 from models.corpus.lessons import judging_orders
-from models.corpus.pages import COLUMNS_PX, Order, picture
-from models.corpus.pages import _code as fingerprint
+from models.corpus.pages import COLUMNS_PX, Order, fingerprint, picture
 from models.corpus.records import Record
 from models.corpus.styles import UNSEEN_STYLE, style_of
 from models.labels import PAGE_KINDS

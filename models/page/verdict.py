@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.columns import has_six_columns
-from models.traces import NotReadable, Traces
+from models.page.columns import has_six_columns
+from models.page.traces import NotReadable, Traces
 
 _MIN_ROWS: Final = 3
 _MAX_ROWS: Final = 16

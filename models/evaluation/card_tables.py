@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from models.aims import aims
-from models.beside import SIGNAL
-from models.judgement import TOLD, WHOLE_LAYOUTS
+from models.evaluation.aims import aims
+from models.evaluation.beside import SIGNAL
+from models.evaluation.judgement import TOLD, WHOLE_LAYOUTS
+from models.evaluation.tables import between, percent, table, three
 from models.labels import KEYS, LABELS
-from models.tables import between, percent, table, three
 
 _NAMES: Final = {label.key: label.meaning for label in LABELS}
 _SHORT: Final = {
