@@ -127,15 +127,3 @@ def _to_one(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scale to a maximum of 1; nothing stays nothing."""
     most = float(values.max())
     return np.asarray(values / most if most > 0.0 else values, np.float32)
-
-
-def _side_by_side(
-    shared: NDArray[np.float64], influence: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Part one map over three superposed windows by how much the ink of each one matters there."""
-    sigma = _SPREAD_SHARE * SIDE_PX
-    spread = np.stack(
-        [cv2.GaussianBlur(influence[..., part], (0, 0), sigma) for part in range(SLICES)]
-    )
-    shares = spread / np.maximum(spread.sum(axis=0), 1e-30)
-    return np.concatenate([shared * share for share in shares], axis=1)

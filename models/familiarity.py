@@ -5,7 +5,7 @@ network itself. Its pooled features of training pages form one cloud; the Mahala
 a page from the middle of that cloud is measured with the cloud's own spread (Lee et al. 2018, *A
 Simple Unified Framework for Detecting Out-of-Distribution Samples*), shrunk towards a round one
 so that directions the training pages never used count, but not without bounds (Ledoit and Wolf
-2004). A page is unlike the others when it lies further out than all but one in a hundred
+2004). A page is unlike the others when it lies further out than all but two in a thousand
 validation pages.
 
 Features count as the root of their share of all activation: pictures that are no pages excite the
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from models.forward import BATCH_SIZES, Forward, convert
 from models.packet import pack
 
-LIMIT_SHARE: Final = 0.01
+LIMIT_SHARE: Final = 0.002
 """Share of validation pages, 0..1, that lie beyond the limit."""
 
 _LEAST_SHRINKAGE: Final = 0.01

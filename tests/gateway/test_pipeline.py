@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from gateway import ingest, leases, network, pipeline, sources, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Finding, Instance, Peer, Report
 from gateway.states import State
+from models.corpus import STYLES, draw_page, simulate
 from models.labels import KEYS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,6 +156,11 @@ def blank() -> Dataset:
     return picture(np.full((1200, 1600, 3), 255, np.uint8))
 
 
+def at_50_mm_a_second() -> Dataset:
+    fast = replace(STYLES["pink"], speed_mm_per_s=50.0)
+    return picture(draw_page(simulate("normal", 1), 250.0, "3x4+1", fast, 1))
+
+
 def ct_slice() -> Dataset:
     rows, columns = np.mgrid[-1:1:512j, -1:1:512j]
     body = (rows**2 + (1.3 * columns) ** 2 < 0.8).astype(float) * 0.5
@@ -196,6 +203,7 @@ def invalid_uid() -> Dataset:
     ("make", "word"),
     [
         (blank, "blank"),
+        (at_50_mm_a_second, "50 mm/s"),
         (ct_slice, ""),
         (photograph, ""),
         (declared_huge, "65535"),

@@ -37,7 +37,7 @@ def fitted() -> Familiarity:
     return fit(cloud(2), limit_features=cloud(3))
 
 
-def test_one_validation_page_in_a_hundred_lies_beyond_the_limit(fitted: Familiarity) -> None:
+def test_the_stated_share_of_validation_pages_lies_beyond_the_limit(fitted: Familiarity) -> None:
     beyond = np.mean(fitted.distance(cloud(3)) > fitted.limit)
     assert beyond == pytest.approx(LIMIT_SHARE, abs=0.001)
     assert np.mean(fitted.distance(cloud(4)) > fitted.limit) < 0.03
