@@ -47,8 +47,8 @@ class Frame:
 def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
     """Answer with the picture, with 304 when the browser has it, or with why there is none.
 
-    The reason is plain text with status 422 (the object cannot be shown) or 404 (the spool has
-    lost it).
+    The reason is plain text with status 422 (the object cannot be shown), 404 (the spool has lost
+    it) or 503 (not now: memory, files or the disk).
     """
     longest_px = THUMBNAIL_PX if request.GET.get("size") == "thumbnail" else FULL_PX
     number = instance.frame_number or 1
@@ -62,6 +62,10 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
         except SpoolError:
             log.error("spooled file missing", instance=instance.pk)
             return _reason("The file of this object is missing from the spool.", status=404)
+        except (MemoryError, OSError) as error:
+            # What this machine lacks now; the object may be whole.
+            log.error("picture not shown", instance=instance.pk, error=type(error).__name__)
+            return _reason("This object cannot be shown now; try again later.", status=503)
         answer = HttpResponse(png, content_type="image/png")
         answer["ETag"] = etag
     answer["Cache-Control"] = "private, no-cache"

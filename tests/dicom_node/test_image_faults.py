@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -97,6 +99,29 @@ def test_an_enormous_picture_within_the_limit_is_compared_with_its_bytes(plain: 
 def test_more_rows_than_bytes_is_a_fault(plain: Dataset) -> None:
     plain.Rows += 1
     assert "Rows x Columns" in fault(plain)
+
+
+def test_memory_that_this_machine_lacks_is_no_fault_of_the_object(tmp_path: Path) -> None:
+    ds = secondary_capture(np.zeros((6000, 6000, 3), np.uint8), patient_id="X")
+    ds.save_as(tmp_path / "large.dcm", enforce_file_format=True)
+    reads = f"""
+import resource
+from pathlib import Path
+from dicom_node.image import pages
+pages_of = lambda: sum(1 for _ in pages(Path({str(tmp_path / "large.dcm")!r})))
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 60_000_000, -1))
+try:
+    pages_of()
+except MemoryError:
+    print("MemoryError")
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print(pages_of())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", reads], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["MemoryError", "1"]
 
 
 def test_a_file_that_was_cut_off_is_a_fault(plain: Dataset, tmp_path: Path) -> None:

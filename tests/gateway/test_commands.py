@@ -232,7 +232,7 @@ def test_help_teaches(command: str, tmp_path: Path) -> None:
 
 def test_the_supervisor_restarts_what_dies_and_ends_what_it_started(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
-    code = f"import os, time; open({str(marks)!r}, 'a').write('x'); time.sleep(600)"
+    code = f"import signal; open({str(marks)!r}, 'a').write('x'); signal.pause()"
     said: list[tuple[str, str]] = []
     program = Program("sleeper", [sys.executable, "-c", code])
     with Supervisor([program], say=lambda name, text: said.append((name, text))) as running:

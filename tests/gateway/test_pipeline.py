@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 from peers import Orthanc, StoreSCP
 from pictures import page, picture
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, config, dcmread
 from pydicom.uid import UID, generate_uid
 from pytest_django import Settings
 from scripted import ScriptedArchive
@@ -224,6 +224,20 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_delays_nobody(
     assert bad.reason
     assert word in bad.reason
     assert bad.findings.count() == bad.reports.count() == 0
+    assert good.state == State.REPORTED
+
+
+def test_an_identifier_that_would_have_to_be_mended_is_given_up_with_its_name() -> None:
+    ds = picture()
+    ds.add(DataElement("PatientID", "LO", "12\t34", validation_mode=config.IGNORE))
+    bad, good = take(ds), take(picture())
+    analyse_and_compose()
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.state, bad.failed_in) == (State.FAILED, State.ANALYSED)
+    assert bad.reason.startswith("PatientID holds characters")
+    assert "12" not in bad.reason
+    assert bad.reports.count() == 0
     assert good.state == State.REPORTED
 
 

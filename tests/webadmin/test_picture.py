@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +66,27 @@ def test_no_shared_cache_keeps_it_and_permission_is_asked_each_time(reader: Clie
     stranger = signed_in(make_user("passer-by"))
     seen = stranger.get(address(ecg), headers={"If-None-Match": answer["ETag"]})
     assert seen.status_code == 403
+
+
+def test_what_the_machine_lacks_now_is_said_and_passes(reader: Client) -> None:
+    ecg = make_ecg()
+    assert reader.get(reverse("admin:index")).status_code == 200
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Fill what is free below the highest number, so that the limit leaves none.
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    while opened[-1] <= highest:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[-1] + 1, limits[1]))
+    try:
+        answer = reader.get(address(ecg))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for one in opened:
+            os.close(one)
+    assert (answer.status_code, answer["Cache-Control"]) == (503, "no-store")
+    assert "try again later" in answer.content.decode()
+    assert reader.get(address(ecg)).status_code == 200
 
 
 CAPTURE = content(secondary_capture(drawn(), patient_id="X"))

@@ -116,6 +116,8 @@ class InstanceAdmin(MachineFacts[Instance]):
             problem = f"This object cannot be shown: {error}."
         except SpoolError:
             problem = "The file of this object is missing from the spool."
+        except (MemoryError, OSError):
+            problem = "This object cannot be shown now; try again later."
         reports = row.reports.prefetch_related("deliveries__peer").order_by("kind")
         return {
             "instance": row,
