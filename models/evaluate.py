@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from models import artifact as artifacts
 from models.artifact import Artifact
+from models.corpus.pages import drawing_pool
 from models.corpus.records import Record, add_corpus_argument, load
 from models.evaluation.beside import stand_beside
 from models.evaluation.card import write_card
@@ -35,7 +36,7 @@ from models.evaluation.card_tables import tables
 from models.evaluation.examination import judge
 from models.evaluation.judgement import Answers, Metrics, Truth, answer
 from models.evaluation.making import provisional
-from models.evaluation.sheets import MIXED, Sheet, conditions, draw_sheet, drawing_pool
+from models.evaluation.sheets import MIXED, Sheet, conditions, draw_sheet
 from models.labels import KEYS
 from models.predict import Predictor
 

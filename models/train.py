@@ -88,9 +88,7 @@ class Recipe:
     shuffled_labels: bool = False
 
 
-def lessons_of(
-    part: Part, *, corpus: Path | None, pictures: Path | None, work: Path, seed: int = 1
-) -> Lessons:
+def lessons_of(part: Part, *, corpus: Path | None, pictures: Path | None, work: Path) -> Lessons:
     """The pages of one part of the split, from the corpus, from labelled pictures, or from both.
 
     Raises
@@ -102,7 +100,7 @@ def lessons_of(
     if corpus is not None:
         records = load(corpus, parts=(part,))
         found.append(
-            training_lessons(records, work, seed=seed)
+            training_lessons(records, work)
             if part == "train"
             else judging_pages(
                 records, work, name=part, pages=VALIDATION_PAGES if part == "validation" else 1

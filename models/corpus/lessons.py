@@ -116,18 +116,22 @@ class _Lesson:
     name: str
 
 
-def training_lessons(records: Sequence[Record], work: Path, *, seed: int) -> Lessons:
+def training_lessons(records: Sequence[Record], work: Path) -> Lessons:
     """Draw the lessons of the corpus into caches below `work`, a file for each kind.
+
+    They are the same whatever the seed of a training: several trainings share what is drawn.
 
     Writes ``manifest.csv`` beside them: every page, its record, and whether it is synthetic.
     """
     kinds = {
-        "real": _real(records, seed),
-        "edited": _edited(records, seed),
-        "simulated": _simulated(seed),
-        "kinds": _of_a_kind(records, seed),
+        "real": _real(records),
+        "edited": _edited(records),
+        "simulated": _simulated(),
+        "kinds": _of_a_kind(records),
     }
-    lessons = [_drawn(list(part), work, name) for name, part in kinds.items()]
+    # A small corpus may have no ECG that can be edited.
+    made = {name: list(part) for name, part in kinds.items()}
+    lessons = [_drawn(part, work, name) for name, part in made.items() if part]
     all_of_them = lessons[0]
     for part in lessons[1:]:
         all_of_them += part
@@ -158,7 +162,7 @@ def judging_orders(records: Sequence[Record], *, pages: int = 1) -> list[Order]:
 def judging_pages(records: Sequence[Record], work: Path, *, name: str, pages: int = 1) -> Lessons:
     """Draw the records of validation or test, all of them once, then all of them again."""
     orders = judging_orders(records, pages=pages)
-    drawn = make_cache(work / f"{name}.u8", orders, describe=f"drawing {name} pages")
+    drawn = make_cache(work / f"{name}.u8", orders, describe=f"{name} pages")
     return Lessons(
         (drawn,),
         np.stack([record.targets for record in records] * pages),
@@ -192,11 +196,11 @@ def picture_lessons(folder: Path, work: Path, *, part: Part) -> Lessons:
     )
 
 
-def _real(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
+def _real(records: Sequence[Record]) -> Iterator[_Lesson]:
     for index, record in enumerate(records):
         rare = record.targets[1:].any() or not record.known.all()
         for turn in range(RARE_VARIANTS if rare else VARIANTS):
-            place = seed * 1_000_003 + 64 * index + turn
+            place = 1_000_003 + 64 * index + turn
             layout = _LAYOUTS[(index + 5 * turn) % len(_LAYOUTS)]
             yield _Lesson(
                 Order(record.signal_uv, layout, place, or_clean=True),
@@ -206,15 +210,15 @@ def _real(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
             )
 
 
-def _edited(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
+def _edited(records: Sequence[Record]) -> Iterator[_Lesson]:
     """Records of sinus rhythm without any of the nine, in another rhythm."""
     plain = [r for r in records if not r.targets[1:].any() and r.known.all()]
     total = sum(EDITED.values())
     with tqdm(total=total, desc="editing rhythms", unit="ECG") as bar:
-        for key, wanted in EDITED.items():
-            rng = np.random.default_rng((seed, len(key), wanted))
+        for place_of_key, (key, wanted) in enumerate(EDITED.items()):
+            rng = np.random.default_rng((1, place_of_key))
             made, misses = 0, 0
-            while made < wanted:
+            while plain and made < wanted:
                 record = plain[int(rng.integers(len(plain)))]
                 place = int(rng.integers(2**31))
                 try:
@@ -222,6 +226,7 @@ def _edited(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
                 except NotEditable:
                     misses += 1
                     if misses > 20 * wanted + 200:
+                        tqdm.write(f"only {made} of {wanted} ECGs could be edited to {key}")
                         break
                     continue
                 made += 1
@@ -239,7 +244,7 @@ def _edited(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
                 )
 
 
-def _simulated(seed: int) -> Iterator[_Lesson]:
+def _simulated() -> Iterator[_Lesson]:
     for key, count in SIMULATED.items():
         for number in range(count):
             targets = np.zeros(len(KEYS), np.float32)
@@ -247,7 +252,7 @@ def _simulated(seed: int) -> Iterator[_Lesson]:
             place = 77_000_000 + 1000 * index_of(key) + number
             yield _Lesson(
                 Order(
-                    simulate(key, 10_000 * seed + number),
+                    simulate(key, 10_000 + number),
                     _LAYOUTS[number % len(_LAYOUTS)],
                     place,
                     or_clean=True,
@@ -258,9 +263,9 @@ def _simulated(seed: int) -> Iterator[_Lesson]:
             )
 
 
-def _of_a_kind(records: Sequence[Record], seed: int) -> Iterator[_Lesson]:
+def _of_a_kind(records: Sequence[Record]) -> Iterator[_Lesson]:
     """Pages that are not to be read; what they show of the ten is not asked."""
-    rng = np.random.default_rng((seed, OF_A_KIND))
+    rng = np.random.default_rng((2, OF_A_KIND))
     for column, kind in enumerate(PAGE_KINDS):
         for number in range(OF_A_KIND):
             record = records[int(rng.integers(len(records)))]
@@ -292,7 +297,7 @@ def _drawn(lessons: Sequence[_Lesson], work: Path, name: str) -> Lessons:
     drawn = make_cache(
         work / f"{name}.u8",
         [lesson.order for lesson in lessons],
-        describe=f"drawing {name} pages",
+        describe=f"{name} pages",
     )
     return Lessons(
         (drawn,),

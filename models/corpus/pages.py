@@ -11,11 +11,12 @@ import json
 import multiprocessing
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ from models.corpus.records import RATE_HZ
 from models.corpus.styles import Style, random_style, style_of
 from models.packet import SIDE_PX, SLICES, pack, unpack
 from models.page import NotReadable, find_page
+
+Item = TypeVar("Item")
 
 COLUMNS_PX: Final = SLICES * SIDE_PX
 #: So few pages are drawn sooner than other processes have started.
@@ -99,76 +102,101 @@ def picture(order: Order) -> NDArray[np.uint8]:
     return (degrade if order.effect == "mixed" else VARIANTS[order.effect])(raster, rng)
 
 
-def refused_share(orders: Sequence[Order]) -> float:
-    """Return the share of pages, 0..1, that `find_page` refuses when they are drawn."""
-    with _drawers() as pool:
-        return float(np.mean(list(pool.map(_is_refused, orders, chunksize=8))))
-
-
-def _is_refused(order: Order) -> bool:
-    try:
-        find_page(picture(order))
-    except NotReadable:
-        return True
-    return False
-
-
-def _drawers() -> ProcessPoolExecutor:
-    """Make a pool of one process a core, started afresh.
+@contextmanager
+def drawing_pool() -> Iterator[Executor]:
+    """One drawing process a core, started afresh.
 
     A forked copy of a process whose image or network library has threads waits for them for ever.
     """
-    return ProcessPoolExecutor(
+    with ProcessPoolExecutor(
         os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=cv2.setNumThreads,
         initargs=(1,),
+    ) as pool:
+        yield pool
+
+
+def keep_pages(
+    path: Path,
+    items: Sequence[Item],
+    draw_one: Callable[[Item], tuple[NDArray[np.uint8], str]],
+    wanted: Mapping[str, Any],
+    *,
+    describe: str,
+    pool: Executor | None = None,
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Draw a page of each item into a memory map, or take up the one that is there.
+
+    Parameters
+    ----------
+    path : Path
+        The file of pages; what describes them stands beside it, as JSON.
+    draw_one : function of an item
+        Gives its page, uint8 (224, 672), and a remark; other processes have to be able to load it.
+    wanted : JSON values
+        What decides the pages. Those on disk are taken up only when theirs is the same, and the
+        fonts and the code that draws, finds and scales: what is judged is what is served.
+    pool : Executor or None
+        That draws; without, one is started where there are enough pages to be worth it.
+
+    Returns
+    -------
+    pages : uint8 (n, 224, 672)
+    remarks : n of str
+    """
+    shape = (len(items), SIDE_PX, COLUMNS_PX)
+    wanted = json.loads(
+        json.dumps({**wanted, "shape": shape, "fonts": fonts_present(), "made_by": fingerprint()})
     )
+    note = path.with_suffix(".json")
+    kept = json.loads(note.read_text()) if note.is_file() and path.is_file() else {}
+    remarks = kept.pop("remarks", [])
+    if kept == wanted:
+        return np.memmap(path, np.uint8, "r", shape=shape), tuple(remarks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # First the note: half-drawn pages under an old one would be taken for whole.
+    note.unlink(missing_ok=True)
+    pages = np.memmap(path, np.uint8, "w+", shape=shape)
+    remarks = []
+    drawn = tqdm(
+        _each_drawn(items, draw_one, pool),
+        total=len(items),
+        desc=f"drawing {describe}",
+        unit="page",
+        leave=pool is None,
+    )
+    for row, (page, remark) in enumerate(drawn):
+        pages[row] = page
+        remarks.append(remark)
+    pages.flush()
+    note.write_text(json.dumps({**wanted, "remarks": remarks}))
+    return np.memmap(path, np.uint8, "r", shape=shape), tuple(remarks)
 
 
-def _each_drawn(orders: Sequence[Order]) -> Iterator[NDArray[np.uint8]]:
-    """Draw pages in order, on all cores where there are enough to be worth the processes."""
-    if len(orders) <= _FEW:
-        yield from map(draw, orders)
-        return
-    with _drawers() as pool:
-        yield from pool.map(draw, orders, chunksize=8)
-
-
-def draw_all(orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
-    """Draw pages in memory, on all cores: (n, 224, 672)."""
-    drawn = _each_drawn(orders)
-    return np.stack(list(tqdm(drawn, total=len(orders), desc=describe, unit="page")))
+def _each_drawn(
+    items: Sequence[Item],
+    draw_one: Callable[[Item], tuple[NDArray[np.uint8], str]],
+    pool: Executor | None,
+) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    if len(items) <= _FEW:
+        yield from map(draw_one, items)
+    elif pool is not None:
+        yield from pool.map(draw_one, items, chunksize=8)
+    else:
+        with drawing_pool() as own:
+            yield from own.map(draw_one, items, chunksize=8)
 
 
 def make_cache(path: Path, orders: Sequence[Order], *, describe: str) -> NDArray[np.uint8]:
-    """Return the pages of `orders` as a memory map (n, 224, 672), drawn when not there yet.
+    """Keep the pages of `orders` as `keep_pages` does: (n, 224, 672)."""
+    wanted = {"orders": [order.described() for order in orders]}
+    pages, _ = keep_pages(path, orders, _without_remark, wanted, describe=describe)
+    return pages
 
-    A cache is taken up only when its description is the same: the orders' seeds and layouts, and
-    the code that draws, finds and scales, so that what is judged is what is served.
-    """
-    shape = (len(orders), SIDE_PX, COLUMNS_PX)
-    wanted = {
-        "shape": shape,
-        "orders": [order.described() for order in orders],
-        "fonts": fonts_present(),
-        "made_by": fingerprint(),
-    }
-    note = path.with_suffix(".json")
-    if (
-        path.is_file()
-        and note.is_file()
-        and json.loads(note.read_text()) == json.loads(json.dumps(wanted))
-    ):
-        return np.memmap(path, np.uint8, "r", shape=shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pages = np.memmap(path, np.uint8, "w+", shape=shape)
-    drawn = tqdm(_each_drawn(orders), total=len(orders), desc=describe, unit="page")
-    for index, page in enumerate(drawn):
-        pages[index] = page
-    pages.flush()
-    note.write_text(json.dumps(wanted))
-    return np.memmap(path, np.uint8, "r", shape=shape)
+
+def _without_remark(order: Order) -> tuple[NDArray[np.uint8], str]:
+    return draw(order), ""
 
 
 def fingerprint() -> str:

@@ -1,8 +1,8 @@
 """What rate, regularity and QRS width alone give away: the rule a network has to beat.
 
-Written by hand, nothing learned. R peaks come from the slope of all leads together; from them
-follow the RR intervals, early and late beats, the width of the QRS complexes and the side on
-which they end. Each finding gets a score that grows with what a first-year student looks for.
+Written by hand, nothing learned. From the R peaks follow the RR intervals, early and late beats,
+the width of the QRS complexes and the side on which they end. Each finding gets a score that grows
+with what a first-year student looks for.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.corpus.beatfinder import find_r_peaks
 from models.corpus.layouts import LEADS
 from models.corpus.records import RATE_HZ, Record
 from models.labels import KEYS
 
-_REFRACTORY_S: Final = 0.24
 _SMOOTH_S: Final = 0.1
 
 
@@ -37,20 +37,6 @@ class Beats:
     rr_ms: NDArray[np.float64]
     width_ms: NDArray[np.float64]
     shape: NDArray[np.float64]
-
-
-def find_r_peaks(signal_uv: NDArray[np.int16]) -> NDArray[np.int64]:
-    """Samples of the R peaks: where the slope of all leads together is steepest."""
-    slope = _slope(signal_uv)
-    level = np.quantile(slope, 0.98)
-    apart = round(_REFRACTORY_S * RATE_HZ)
-    peaks: list[int] = []
-    for at in np.argsort(-slope):
-        if slope[at] < 0.3 * level or slope[at] <= 0.0:
-            break
-        if all(abs(int(at) - other) >= apart for other in peaks):
-            peaks.append(int(at))
-    return np.array(sorted(peaks), np.int64)
 
 
 def measure(signal_uv: NDArray[np.int16]) -> Beats:

@@ -5,12 +5,8 @@ sheets are kept in a cache outside the repository, with what `find_page` said of
 judging again is fast; `models.corpus.pages` knows when the code that draws has changed.
 """
 
-import json
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,24 +15,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from models.corpus import lettering
 from models.corpus.effects import VARIANTS
 from models.corpus.layouts import SIX_LEAD_LAYOUTS, TRAINING_LAYOUTS, UNSEEN_LAYOUTS
 from models.corpus.lessons import judging_orders
-from models.corpus.pages import COLUMNS_PX, Order, fingerprint, picture
+from models.corpus.pages import Order, keep_pages, picture
 from models.corpus.records import Record
 from models.corpus.styles import UNSEEN_STYLE, style_of
 from models.labels import PAGE_KINDS
-from models.packet import SIDE_PX, pack, unpack
+from models.packet import pack, unpack
 from models.page import NotReadable, find_page
 
 MIXED: Final = "mixed"
 STATED: Final = "Atrial fibrillation"
 """The false statement that a header makes of every ECG alike."""
-_FEW: Final = 24
-"""So few pages are drawn sooner than other processes have started."""
 _COMMON_LAYOUT: Final = "3x4+1"
 _COMMON_STYLE: Final = "pink"
 
@@ -146,45 +139,9 @@ def kind_drawings(kind: str, records: Sequence[Record], *, seed: int) -> list[Dr
 def draw_sheet(name: str, drawings: Sequence[Drawing], work: Path, *, pool: Executor) -> Sheet:
     """Draw a sheet, or take it from the cache below `work`."""
     path = work / "sheets" / f"{name.replace('/', '-').replace(' ', '-')}.u8"
-    note = path.with_suffix(".json")
-    shape = (len(drawings), SIDE_PX, COLUMNS_PX)
-    wanted = {
-        "drawings": [[*drawing.order.described(), drawing.stated] for drawing in drawings],
-        "fonts": list(lettering.fonts_present()),
-        "made_by": fingerprint(),
-    }
-    kept = json.loads(note.read_text()) if note.is_file() else {}
-    if path.is_file() and {key: kept.get(key) for key in wanted} == wanted:
-        return Sheet(name, np.memmap(path, np.uint8, "r", shape=shape), tuple(kept["reasons"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    note.unlink(missing_ok=True)
-    pages = np.memmap(path, np.uint8, "w+", shape=shape)
-    some = len(drawings) <= _FEW
-    drawn = map(_drawn, drawings) if some else pool.map(_drawn, drawings, chunksize=8)
-    reasons = []
-    for row, (page, reason) in enumerate(
-        tqdm(drawn, total=len(drawings), desc=f"drawing {name}", unit="page", leave=False)
-    ):
-        pages[row] = page
-        reasons.append(reason)
-    pages.flush()
-    note.write_text(json.dumps({**wanted, "reasons": reasons}))
-    return Sheet(name, np.memmap(path, np.uint8, "r", shape=shape), tuple(reasons))
-
-
-@contextmanager
-def drawing_pool() -> Iterator[Executor]:
-    """One drawing process a core, started afresh.
-
-    A forked copy of a process whose libraries have threads may wait for ever.
-    """
-    with ProcessPoolExecutor(
-        os.cpu_count(),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=cv2.setNumThreads,
-        initargs=(1,),
-    ) as pool:
-        yield pool
+    wanted = {"drawings": [[*drawing.order.described(), drawing.stated] for drawing in drawings]}
+    pages, reasons = keep_pages(path, drawings, _drawn, wanted, describe=name, pool=pool)
+    return Sheet(name, pages, reasons)
 
 
 def page_picture(drawing: Drawing) -> NDArray[np.uint8]:

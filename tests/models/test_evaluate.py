@@ -14,61 +14,45 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_corpora import small_corpus
 
 from models import evaluate
 from models.architecture import Architecture
 from models.artifact import Artifact, save
+from models.corpus.beatfinder import find_r_peaks
 from models.corpus.layouts import UNSEEN_LAYOUTS
 from models.corpus.lessons import EXTRAS
+from models.corpus.pages import drawing_pool
 from models.corpus.records import Record, load, part_of
 from models.corpus.simulate import simulate
 from models.evaluation import baselines
 from models.evaluation.controls import shuffled_training
-from models.evaluation.rate_rule import find_r_peaks, measure, scores
+from models.evaluation.rate_rule import measure, scores
 from models.evaluation.sheets import (
     MIXED,
     STATED,
     conditions,
     draw_sheet,
-    drawing_pool,
     page_picture,
     validation_drawings,
 )
 from models.labels import KEYS, index_of
 
-CLASSES = {"normal": "SR", "af": "AFIB", "clbbb": "CLBBB", "pvc": "PVC"}
 
-
-def numbers_of(part: str) -> Iterator[int]:
-    return (n for n in itertools.count() if part_of(f"TEST/P{n}") == part)
+def numbers_of(part: str, count: int) -> Iterator[int]:
+    return itertools.islice((n for n in itertools.count() if part_of(f"TEST/P{n}") == part), count)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of simulated ECGs in the form of the real one, all findings on all sides."""
-    folder = tmp_path_factory.mktemp("corpus")
-    waveforms = folder / "waveforms"
-    waveforms.mkdir()
-    columns = "record_id,dataset,age_years,sex,patient_id,source_codes,classes,normal_statement,"
-    columns += "bbb_completeness_unspecified,licence,artefact,source_seconds,source_rate_hz,"
-    columns += "restored,amplitudes_recovered"
-    lines, signals, names = [columns], [], []
-    for part, count in (("train", 12), ("validation", 4), ("test", 4)):
-        for place, number in enumerate(itertools.islice(numbers_of(part), count)):
-            key = list(CLASSES)[place % len(CLASSES)]
-            names.append(f"R{number}")
-            signals.append(simulate(key, number))
-            normal = int(key == "normal")
-            lines.append(f"R{number},TEST,,,P{number},,{CLASSES[key]},{normal},0,,0,10,250,0,12")
-    (waveforms / "records.csv").write_text("\n".join(lines) + "\n")
-    for source in ("ptbxl", "ptbxl_restored", "cinc2020_2021"):
-        mine = slice(None) if source == "ptbxl" else slice(0)
-        np.savez(
-            waveforms / f"{source}.npz",
-            signal_uv=np.stack(signals)[mine],
-            record_id=np.array(names)[mine],
-        )
-    return folder
+    """A corpus with all findings on all sides."""
+    keys = ("normal", "af", "clbbb", "pvc")
+    ecgs = {
+        number: keys[place % len(keys)]
+        for part, count in (("train", 12), ("validation", 4), ("test", 4))
+        for place, number in enumerate(numbers_of(part, count))
+    }
+    return small_corpus(tmp_path_factory.mktemp("corpus"), ecgs)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from small_corpora import small_corpus
 
 from models import train
 from models.architecture import Architecture
@@ -19,39 +21,14 @@ from models.artifact import Artifact, default_artifact
 from models.augment import augment
 from models.calibrate import Calibration, calibrate
 from models.corpus import draw_page, lessons
+from models.corpus.pages import Order, keep_pages, make_cache
 from models.corpus.records import CorpusError, Record, load, part_of
 from models.corpus.simulate import simulate
 from models.labels import KEYS, PAGE_KINDS, index_of
 from models.metrics import auroc, average_precision, calibration_error, figures
 from models.resnet import build
 
-
-def small_corpus(folder: Path) -> Path:
-    """Write a corpus of simulated ECGs in the form of the real one."""
-    waveforms = folder / "waveforms"
-    waveforms.mkdir(parents=True)
-    classes = {"normal": "SR", "af": "AFIB", "clbbb": "CLBBB"}
-    columns = "record_id,dataset,age_years,sex,patient_id,source_codes,classes,normal_statement,"
-    columns += "bbb_completeness_unspecified,licence,artefact,source_seconds,source_rate_hz,"
-    columns += "restored,amplitudes_recovered"
-    lines, signals, names = [columns], [], []
-    for number in range(36):
-        key = list(classes)[number % 3]
-        names.append(f"R{number}")
-        signals.append(simulate(key, number))
-        normal = int(key == "normal")
-        lines.append(f"R{number},TEST,,,P{number},,{classes[key]},{normal},0,,0,10,250,0,12")
-    (waveforms / "records.csv").write_text("\n".join(lines) + "\n")
-    for source in ("ptbxl", "ptbxl_restored", "cinc2020_2021"):
-        mine = slice(None) if source == "ptbxl" else slice(0)
-        np.savez(
-            waveforms / f"{source}.npz",
-            signal_uv=np.stack(signals)[mine],
-            record_id=np.array(names)[mine],
-        )
-    return folder
-
-
+ECGS = {number: ("normal", "af", "clbbb")[number % 3] for number in range(36)}
 SMALL = Architecture(depth=10, width=4, extra=len(lessons.EXTRAS))
 
 
@@ -73,7 +50,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_a_training_learns_goes_on_where_it_stopped_and_stops_by_itself(tmp_path: Path) -> None:
-    corpus, work = small_corpus(tmp_path / "corpus"), tmp_path / "work"
+    corpus, work = small_corpus(tmp_path / "corpus", ECGS), tmp_path / "work"
     train.train(recipe(2), work, corpus=corpus)
     train.train(recipe(4), work, corpus=corpus)
     rows = (work / "log.csv").read_text().splitlines()
@@ -86,8 +63,8 @@ def test_a_training_learns_goes_on_where_it_stopped_and_stops_by_itself(tmp_path
 
 @pytest.mark.usefixtures("few")
 def test_what_is_synthetic_is_marked_through_to_the_manifest(tmp_path: Path) -> None:
-    records = load(small_corpus(tmp_path / "corpus"), parts=("train",))
-    made = lessons.training_lessons(records, tmp_path, seed=1)
+    records = load(small_corpus(tmp_path / "corpus", ECGS), parts=("train",))
+    made = lessons.training_lessons(records, tmp_path)
     with (tmp_path / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(made)
@@ -102,8 +79,8 @@ def test_what_is_synthetic_is_marked_through_to_the_manifest(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("few")
 def test_a_page_that_is_not_to_be_read_is_asked_for_its_kind_alone(tmp_path: Path) -> None:
-    records = load(small_corpus(tmp_path / "corpus"), parts=("train",))
-    made = lessons.training_lessons(records, tmp_path, seed=1)
+    records = load(small_corpus(tmp_path / "corpus", ECGS), parts=("train",))
+    made = lessons.training_lessons(records, tmp_path)
     kinds = made.targets[:, len(KEYS) : len(KEYS) + len(PAGE_KINDS)] > 0
     of_a_kind = np.asarray(kinds.any(axis=1))
     assert np.asarray(kinds.sum(axis=0)).tolist() == [2, 2]
@@ -123,7 +100,8 @@ def labelled_pictures(where: Path, count: int = 40) -> Path:
         Image.fromarray(page[::2, ::2]).save(where / f"{number}.png")
         lines.append(f"{number}.png,{key},P{number}")
     Image.new("RGB", (600, 400), "white").save(where / "blank.png")
-    lines.append("blank.png,none,P0")
+    trains = next(name for name in map(str, range(99)) if part_of(name) == "train")
+    lines.append(f"blank.png,none,{trains}")
     (where / "labels.csv").write_text("\n".join(lines) + "\n")
     return where
 
@@ -133,12 +111,34 @@ def test_a_folder_of_labelled_pictures_trains_and_fine_tunes(tmp_path: Path) -> 
     train.train(recipe(3), work, pictures=pictures)
     losses = [row.split(",")[1] for row in (work / "log.csv").read_text().splitlines()[1:]]
     assert float(losses[-1]) < float(losses[0])
-    refused = [
-        row for part in ("train", "validation")
-        for row in (work / f"refused-{part}.csv").read_text().splitlines()[1:]
-    ]  # fmt: skip
-    # Another patient's side of the split has it, or it is named here with its reason.
-    assert all(row.startswith("blank.png,blank picture") for row in refused)
+    [refused] = (work / "refused-train.csv").read_text().splitlines()[1:]
+    assert refused.startswith("blank.png,blank picture")
+
+
+def test_pages_left_half_drawn_are_never_taken_for_whole(tmp_path: Path) -> None:
+    orders = [Order(simulate("af", n), "3x4", n, "plain", "clean") for n in range(3)]
+    others = [replace(order, seed=order.seed + 50) for order in orders]
+    first = np.array(make_cache(tmp_path / "p.u8", orders, describe="first"))
+
+    class Interrupted(Exception):
+        """As a stopped process leaves it, at the second page."""
+
+    def stopped(order: Order) -> tuple[np.ndarray, str]:
+        if order.seed > 50:
+            raise Interrupted
+        return np.zeros_like(first[0]), ""
+
+    wanted = {"orders": [order.described() for order in others]}
+    with pytest.raises(Interrupted):
+        keep_pages(tmp_path / "p.u8", others, stopped, wanted, describe="second")
+    assert np.array_equal(make_cache(tmp_path / "p.u8", orders, describe="again"), first)
+
+
+def test_a_corpus_without_an_ecg_to_edit_teaches_all_the_same(tmp_path: Path, few: None) -> None:
+    records = load(small_corpus(tmp_path / "corpus", dict.fromkeys(range(4), "af")))
+    made = lessons.training_lessons(records, tmp_path)
+    assert not any(name.startswith("edited") for name in made.names)
+    assert len(made) == len(records) + 2 + 4
 
 
 def test_a_training_begins_from_the_network_that_ships() -> None:
