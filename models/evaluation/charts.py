@@ -4,6 +4,7 @@ Everything is drawn twice as large and scaled down, which makes strokes and lett
 Measures are in pixels of the finished picture.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,17 @@ class Chart:
         colour: Colour = INK,
         anchor: str = "la",
         bold: bool = False,
+        within: float = math.inf,
     ) -> None:
-        """Write words; the anchor is Pillow's: l m r, then a m s d."""
-        font = lettering.font(size * _SCALE, _BOLD if bold else _SANS)
+        """Write words, smaller where they are longer than `within`.
+
+        The anchor is Pillow's: l m r, then a m s d.
+        """
+        face = _BOLD if bold else _SANS
+        font = lettering.font(size * _SCALE, face)
+        while size > 7 and self._pen.textlength(words, font=font) > within * _SCALE:
+            size -= 1
+            font = lettering.font(size * _SCALE, face)
         self._pen.text(_twice([at])[0], words, fill=colour, font=font, anchor=anchor)
 
     def upright_text(self, at: tuple[float, float], words: str, *, size: int = 13) -> None:
@@ -158,7 +167,7 @@ class Panel:
             (self.left, self.top), (self.left + self.side, self.top + self.side), outline=GREY
         )
         chart.line([self.at(0, 0), self.at(1, 1)], colour=GREY)
-        chart.text((self.left, self.top - 36), title, size=13, bold=True)
+        chart.text((self.left, self.top - 36), title, size=13, bold=True, within=self.side)
         chart.text((self.left, self.top - 17), note, size=11, colour=GREY)
         middle = (self.left + self.side / 2, self.top + self.side + 20)
         chart.text(middle, across, size=11, colour=GREY, anchor="ma")
