@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -69,8 +70,8 @@ def _look(instance: Instance, who: str) -> pages.PageOrReason | None:
     return None
 
 
-def _reject(instance: Instance, reason: str, who: str) -> None:
-    """Keep the instance with the reason why nothing can be read on it."""
+def _reject(instance: Instance, reason: str, who: str, **measured: Any) -> None:
+    """Keep the instance with the reason why nothing can be read on it, and what was measured."""
     leases.advance(
         instance,
         Event.REJECT,
@@ -79,6 +80,7 @@ def _reject(instance: Instance, reason: str, who: str) -> None:
         reason=reason[: leases.TEXT_LENGTH],
         study=instance.study,
         analysed_at=timezone.now(),
+        **measured,
     )
     log.info("rejected", instance=instance.pk, reason=reason)
 
@@ -88,7 +90,8 @@ def _write_findings(
 ) -> None:
     if not reading.readable:
         # The page was found; the network says that it is none it can read.
-        _reject(instance, reading.reason or "not readable", who)
+        reason = reading.reason or "not readable"
+        _reject(instance, reason, who, quality=dict(reading.quality))
         return
     version = network.model_version()
     assert found.page is not None  # noqa: S101 (readable by construction)
@@ -103,7 +106,7 @@ def _write_findings(
             analysed_at=timezone.now(),
             frame_number=found.number,
             region=[list(corner) for corner in found.page.region],
-            quality=dict(found.page.quality),
+            quality=dict(reading.quality),
         )
         transaction.on_commit(lambda: doorbell.ring(instance.pk, State.ANALYSED), robust=True)
         Finding.objects.bulk_create(

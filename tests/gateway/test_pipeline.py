@@ -227,6 +227,15 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_delays_nobody(
     assert good.state == State.REPORTED
 
 
+def test_how_far_a_page_is_from_the_training_is_kept_with_it_read_or_not() -> None:
+    good, fast = take(picture()), take(at_50_mm_a_second())
+    analyse_and_compose()
+    for row, state in ((good, State.REPORTED), (fast, State.REJECTED)):
+        row.refresh_from_db()
+        assert row.state == state
+        assert 0 < row.quality["unfamiliarity"] < 1
+
+
 def test_an_identifier_that_would_have_to_be_mended_is_given_up_with_its_name() -> None:
     ds = picture()
     ds.add(DataElement("PatientID", "LO", "12\t34", validation_mode=config.IGNORE))
