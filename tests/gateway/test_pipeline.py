@@ -233,7 +233,8 @@ def test_how_far_a_page_is_from_the_training_is_kept_with_it_read_or_not() -> No
     for row, state in ((good, State.REPORTED), (fast, State.REJECTED)):
         row.refresh_from_db()
         assert row.state == state
-        assert 0 < row.quality["unfamiliarity"] < 1
+        assert row.quality["unfamiliarity"] > 0
+    assert good.quality["unfamiliarity"] < 1, "the limit"
 
 
 def test_an_identifier_that_would_have_to_be_mended_is_given_up_with_its_name() -> None:
