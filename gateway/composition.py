@@ -12,12 +12,13 @@ from dicom_node.errors import DicomError
 from gateway import leases, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Instance, Report
+from gateway.outputs import Output
 from gateway.states import Event
 
 log = structlog.get_logger(__name__)
 
 
-Kept = list[tuple[Report.Kind, Dataset, spool.Spooled]]
+Kept = list[tuple[Output, Dataset, spool.Spooled]]
 
 
 def compose(batch: Sequence[Instance]) -> None:

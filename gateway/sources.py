@@ -16,7 +16,8 @@ from dicom_node import report
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
 from gateway import spool
-from gateway.models import Installation, Instance, Report, Study
+from gateway.models import Installation, Instance, Study
+from gateway.outputs import Output
 
 
 class SourceRejected(ValueError):
@@ -69,7 +70,7 @@ def _date(header: Dataset) -> datetime.date | None:
         return None
 
 
-def reports_of(instance: Instance) -> Iterator[tuple[Report.Kind, Dataset, bytes]]:
+def reports_of(instance: Instance) -> Iterator[tuple[Output, Dataset, bytes]]:
     """Compose the reports of an analysed instance: a function of its file and its rows alone.
 
     Raises
@@ -79,8 +80,8 @@ def reports_of(instance: Instance) -> Iterator[tuple[Report.Kind, Dataset, bytes
     """
     source = read_header(spool.locate(instance.spool_name))
     basic_text, comprehensive = report.compose(source, result_of(instance, source))
-    yield Report.Kind.BASIC_TEXT, basic_text, report.to_bytes(basic_text)
-    yield Report.Kind.COMPREHENSIVE, comprehensive, report.to_bytes(comprehensive)
+    yield Output.BASIC_TEXT, basic_text, report.to_bytes(basic_text)
+    yield Output.COMPREHENSIVE, comprehensive, report.to_bytes(comprehensive)
 
 
 def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:

@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from dicom_node.report import tree
 from gateway import spool
 from gateway.models import Report
+from gateway.outputs import Output
 from gateway.spool import SpoolError
 from webadmin import words
 from webadmin.admin.screen import MachineFacts, short_uid
@@ -32,7 +33,7 @@ class KindFilter(Dropdown):
     parameter_name = "kind"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Report.Kind.choices]
+        return [(value, str(label)) for value, label in Output.choices]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Report]) -> QuerySet[Report]:
         return rows.filter(kind=self.value()) if self.value() else rows

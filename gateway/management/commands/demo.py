@@ -23,6 +23,7 @@ from dicom_node.errors import DicomError
 from gateway import demonstration, peers, supervisor
 from gateway.management.commands.up import prepare
 from gateway.models import Instance, Peer, Report, Transition
+from gateway.outputs import Output
 
 READY_S = 120.0
 LIFE_S = 240.0
@@ -151,7 +152,7 @@ class Command(BaseCommand):
                 if path is None:
                     self.stdout.write("    not in the archive")
                     continue
-                if row.kind == Report.Kind.BASIC_TEXT:
+                if row.kind == Output.BASIC_TEXT:
                     self.stdout.write(report.render_tree(dcmread(path)))
                 self.stdout.write(f"    file: {path}")
 

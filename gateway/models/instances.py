@@ -1,90 +1,23 @@
-"""The facts machines made: read-only for people, except Peers.
-
-(Neural networks live in the top-level package ``models``; this module holds tables.)
-"""
+"""What came to us, what was seen in it, and every line of its life."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from dicom_node.entity import ApplicationEntity
+from gateway.outputs import UID_LENGTH
 from gateway.states import State
 
-UID_LENGTH = 64
 
+class Door(models.TextChoices):
+    """How an object came to us."""
 
-class Peer(models.Model):
-    """An Application Entity we know: one that may send to us, one we deliver to, or both.
-
-    A sender with an empty host may call from any address. A destination needs host and port.
-    """
-
-    title = models.CharField("AE title", max_length=16)
-    host = models.CharField(
-        max_length=255, blank=True, help_text="Name or address; empty: any address (senders only)."
-    )
-    port = models.PositiveIntegerField(
-        default=104, validators=[MinValueValidator(1), MaxValueValidator(65535)]
-    )
-    is_sender = models.BooleanField("may send to us", default=False)
-    is_destination = models.BooleanField("receives reports", default=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering = ("title", "host")
-        constraints = (
-            models.UniqueConstraint(fields=("title", "host", "port"), name="peer_is_unique"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.title}@{self.host or 'any'}:{self.port}"
-
-    def clean(self) -> None:
-        if self.is_destination and not self.host:
-            raise ValidationError({"host": "A Peer that receives reports needs a host."})
-        try:
-            ApplicationEntity(self.title, self.host or "any", self.port)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-
-    @property
-    def entity(self) -> ApplicationEntity:
-        """The address of this Peer as a value."""
-        return ApplicationEntity(self.title, self.host, self.port)
-
-
-class Installation(models.Model):
-    """This gateway as a device: one row, made once, the same in every report (TID 1004)."""
-
-    device_uid = models.CharField("Device Observer UID", max_length=UID_LENGTH)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = (
-            models.CheckConstraint(condition=models.Q(pk=1), name="installation_is_one_row"),
-        )
-
-    def __str__(self) -> str:
-        return self.device_uid
-
-    @classmethod
-    def load(cls) -> Installation:
-        """Return the one row, made at first use."""
-        row, _ = cls.objects.get_or_create(
-            pk=1, defaults={"device_uid": f"2.25.{uuid.uuid4().int}"}
-        )
-        return row
-
-    @property
-    def serial(self) -> str:
-        """A serial number people can read out: the last eight digits of the UID."""
-        return self.device_uid[-8:]
+    STORE = "store", "C-STORE"
+    SUBMIT = "submit", "Command line"
+    UPLOAD = "upload", "Upload in the Desk"
+    BACKFILL = "backfill", "Backfill"
 
 
 class Association(models.Model):
@@ -180,6 +113,11 @@ class Instance(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     spool_name = models.CharField(max_length=100, unique=True)
     calling_title = models.CharField("sender", max_length=16, db_index=True)
+    door = models.CharField(
+        max_length=16, choices=Door, default=Door.STORE, help_text="How it came to us."
+    )
+    modality = models.CharField(max_length=16, blank=True)
+    station_name = models.CharField(max_length=64, blank=True)
     association = models.ForeignKey(
         Association, null=True, blank=True, on_delete=models.SET_NULL, related_name="instances"
     )
@@ -213,6 +151,11 @@ class Instance(models.Model):
         null=True, blank=True, help_text="Corners of the tracing, (column, row) in the picture."
     )
     quality = models.JSONField(default=dict, blank=True)
+    pages = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Of an object with several pages: what became of each, first to last.",
+    )
 
     class Meta:
         verbose_name = "ECG"
@@ -256,6 +199,9 @@ class Finding(models.Model):
     probability = models.FloatField()
     threshold = models.FloatField()
     verdict = models.CharField(max_length=16, choices=Verdict)
+    frame_number = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The page it was read on, of several."
+    )
 
     class Meta:
         ordering = ("-probability", "key")
@@ -272,57 +218,6 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} {self.probability:.3f} {self.verdict}"
-
-
-class Report(models.Model):
-    """One Structured Report we composed: its bytes are in the spool and never change."""
-
-    class Kind(models.TextChoices):
-        BASIC_TEXT = "basic_text", "Basic Text SR"
-        COMPREHENSIVE = "comprehensive", "Comprehensive SR"
-
-    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="reports")
-    kind = models.CharField(max_length=16, choices=Kind)
-    sop_instance_uid = models.CharField("SOP Instance UID", max_length=UID_LENGTH, unique=True)
-    sop_class_uid = models.CharField("SOP Class UID", max_length=UID_LENGTH)
-    sha256 = models.CharField("SHA-256 of the file", max_length=64)
-    size_bytes = models.PositiveBigIntegerField()
-    spool_name = models.CharField(max_length=100, unique=True)
-    composed_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ("-composed_at", "kind")
-        constraints = (
-            models.UniqueConstraint(fields=("instance", "kind"), name="report_is_composed_once"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.sop_instance_uid}"
-
-
-class Delivery(models.Model):
-    """One attempt to store one report at one Peer."""
-
-    class Outcome(models.TextChoices):
-        STORED = "stored", "Stored"
-        WARNING = "warning", "Stored with a warning"
-        RETRY = "retry", "Not now, try later"
-        REFUSED = "refused", "Refused"
-
-    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="deliveries")
-    peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="deliveries")
-    attempted_at = models.DateTimeField(default=timezone.now)
-    outcome = models.CharField(max_length=16, choices=Outcome)
-    status = models.PositiveIntegerField("DIMSE status", null=True, blank=True)
-    reason = models.CharField(max_length=300, blank=True)
-
-    class Meta:
-        verbose_name_plural = "deliveries"
-        ordering = ("-attempted_at", "-pk")
-        indexes = (models.Index(fields=("-attempted_at",), name="delivery_newest"),)
-
-    def __str__(self) -> str:
-        return f"{self.peer.title}: {self.get_outcome_display().lower()}"
 
 
 class Transition(models.Model):

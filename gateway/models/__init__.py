@@ -1,0 +1,48 @@
+"""The facts machines made: read-only for people, except what people set up.
+
+(Neural networks live in the top-level package ``models``; this package holds tables.)
+
+===============  ==================================================================
+``peers``        Peer, RefusedOutput; Installation
+``instances``    Association, Study, Instance, ModelVersion, Finding, Transition
+``reports``      Report, Dispatch, Delivery
+``routing``      Rule
+``alerts``       AlertRule, Alert
+``backfill``     Backfill
+===============  ==================================================================
+"""
+
+from gateway.models.alerts import Alert, AlertRule
+from gateway.models.backfill import Backfill
+from gateway.models.instances import (
+    Association,
+    Door,
+    Finding,
+    Instance,
+    ModelVersion,
+    Study,
+    Transition,
+)
+from gateway.models.peers import Installation, Peer, RefusedOutput
+from gateway.models.reports import Delivery, Dispatch, Report
+from gateway.models.routing import Rule
+
+__all__ = [
+    "Alert",
+    "AlertRule",
+    "Association",
+    "Backfill",
+    "Delivery",
+    "Dispatch",
+    "Door",
+    "Finding",
+    "Installation",
+    "Instance",
+    "ModelVersion",
+    "Peer",
+    "RefusedOutput",
+    "Report",
+    "Rule",
+    "Study",
+    "Transition",
+]

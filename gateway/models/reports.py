@@ -1,0 +1,94 @@
+"""What we made of the findings, for whom, and every attempt to bring it there."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from gateway.models.instances import Instance
+from gateway.models.peers import Peer
+from gateway.outputs import UID_LENGTH, Language, Output
+
+
+class Report(models.Model):
+    """One object we composed of a result: its bytes are in the spool and never change."""
+
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="reports")
+    kind = models.CharField(max_length=24, choices=Output)
+    language = models.CharField(max_length=8, choices=Language, default=Language.ENGLISH)
+    sop_instance_uid = models.CharField("SOP Instance UID", max_length=UID_LENGTH, unique=True)
+    sop_class_uid = models.CharField("SOP Class UID", max_length=UID_LENGTH)
+    sha256 = models.CharField("SHA-256 of the file", max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    spool_name = models.CharField(max_length=100, unique=True)
+    composed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-composed_at", "kind")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("instance", "kind", "language"), name="report_is_composed_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.sop_instance_uid}"
+
+
+class Dispatch(models.Model):
+    """A report meant for a Peer: decided once, when it was composed, whatever the rules say later.
+
+    It ends as stored, as refused, or as replaced: the Peer refuses this kind of object, and another
+    report of the same instance is meant for it instead.
+    """
+
+    class Outcome(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        STORED = "stored", "Stored"
+        REPLACED = "replaced", "Refused, another was sent"
+        REFUSED = "refused", "Refused"
+
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="dispatches")
+    peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="dispatches")
+    rule = models.CharField(
+        max_length=100, blank=True, help_text="Name of the routing rule; empty: no rule."
+    )
+    outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.WAITING)
+    decided_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "dispatches"
+        ordering = ("-decided_at", "-pk")
+        constraints = (
+            models.UniqueConstraint(fields=("report", "peer"), name="report_is_meant_once"),
+        )
+        indexes = (models.Index(fields=("outcome", "decided_at"), name="dispatch_waiting"),)
+
+    def __str__(self) -> str:
+        return f"{self.report} for {self.peer.title}"
+
+
+class Delivery(models.Model):
+    """One attempt to store one report at one Peer."""
+
+    class Outcome(models.TextChoices):
+        STORED = "stored", "Stored"
+        WARNING = "warning", "Stored with a warning"
+        RETRY = "retry", "Not now, try later"
+        REFUSED = "refused", "Refused"
+
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="deliveries")
+    peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="deliveries")
+    attempted_at = models.DateTimeField(default=timezone.now)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    status = models.PositiveIntegerField("DIMSE status", null=True, blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ("-attempted_at", "-pk")
+        indexes = (models.Index(fields=("-attempted_at",), name="delivery_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.peer.title}: {self.get_outcome_display().lower()}"
