@@ -1,4 +1,4 @@
-"""Picture -> findings: each instance's page is found, and all pages are classified at once."""
+"""Object -> findings: the pages of each instance are found, and all are classified at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dicom_node.errors import ImageError
 from gateway import doorbell, leases, network, pages, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Finding, Instance
+from gateway.reading import ObjectReading, read_objects
 from gateway.states import Event, State
-from models.predict import PageReading
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 def analyse(batch: Sequence[Instance]) -> None:
     """Find each instance's page, classify all pages at once, and write the findings."""
     who = actor("analyst")
-    readable: list[tuple[Instance, pages.PageOrReason]] = []
+    readable: list[tuple[Instance, list[pages.PageOrReason]]] = []
     for instance in batch:
         try:
             found = _look(instance, who)
@@ -37,8 +37,7 @@ def analyse(batch: Sequence[Instance]) -> None:
     if not readable:
         return
     try:
-        predictor = network.predictor()
-        readings = predictor.classify([found.page for _, found in readable if found.page])
+        readings = read_objects([found for _, found in readable], network.predictor().classify)
     except Exception as error:  # noqa: BLE001 (a network that fails must not lose its batch)
         for instance, _ in readable:
             put_back(instance, error, who)
@@ -46,25 +45,25 @@ def analyse(batch: Sequence[Instance]) -> None:
     # One commit for the batch: each one is flushed to disk, and flushing is what takes the time.
     try:
         with transaction.atomic():
-            for (instance, found), reading in zip(readable, readings, strict=True):
+            for (instance, _), reading in zip(readable, readings, strict=True):
                 try:
-                    _write_findings(instance, found, reading, who)
+                    _write_findings(instance, reading, who)
                 except LeaseLost as lost:
                     log.warning("lease lost", error=str(lost))
     except DatabaseError as error:
         log.error("left to their leases", rows=len(readable), error=repr(error))
 
 
-def _look(instance: Instance, who: str) -> pages.PageOrReason | None:
-    """Read header and picture; None when the instance was rejected."""
+def _look(instance: Instance, who: str) -> list[pages.PageOrReason] | None:
+    """Read the header and find every page; None when the instance was rejected."""
     try:
         path = spool.locate(instance.spool_name)
         instance.study = sources.study_of(path, instance)
-        found = pages.first_usable(path)
-        reason = found.reason
+        found = list(pages.pages(path))
+        reason = next((one.reason for one in found if one.reason), None)
     except (ImageError, sources.SourceRejected) as refusal:
-        found, reason = None, str(refusal)
-    if found is not None and found.page is not None:
+        found, reason = [], str(refusal)
+    if any(one.page is not None for one in found):
         return found
     _reject(instance, reason or "no picture in the object", who)
     return None
@@ -79,44 +78,48 @@ def _reject(instance: Instance, reason: str, who: str, **measured: Any) -> None:
         detail=reason,
         reason=reason[: leases.TEXT_LENGTH],
         study=instance.study,
+        modality=instance.modality,
+        station_name=instance.station_name,
         analysed_at=timezone.now(),
         **measured,
     )
     log.info("rejected", instance=instance.pk, reason=reason)
 
 
-def _write_findings(
-    instance: Instance, found: pages.PageOrReason, reading: PageReading, who: str
-) -> None:
-    if not reading.readable:
-        # The page was found; the network says that it is none it can read.
-        reason = reading.reason or "not readable"
-        _reject(instance, reason, who, quality=dict(reading.quality))
+def _write_findings(instance: Instance, reading: ObjectReading, who: str) -> None:
+    several = len(reading.pages) > 1
+    measured = {"quality": reading.quality, "pages": list(reading.pages) if several else []}
+    if reading.reason is not None:
+        # A page was found; the network says that it is none it can read.
+        _reject(instance, reading.reason, who, **measured)
         return
     version = network.model_version()
-    assert found.page is not None  # noqa: S101 (readable by construction)
+    read = [str(page["number"]) for page in reading.pages if page["reason"] is None]
     with transaction.atomic():
         leases.advance(
             instance,
             Event.ANALYSE,
             actor=who,
-            detail=f"{version} on page {found.number}",
+            detail=f"{version} on page {', '.join(read)}",
             study=instance.study,
+            modality=instance.modality,
+            station_name=instance.station_name,
             model_version=version,
             analysed_at=timezone.now(),
-            frame_number=found.number,
-            region=[list(corner) for corner in found.page.region],
-            quality=dict(reading.quality),
+            frame_number=reading.number,
+            region=[list(corner) for corner in reading.region or ()] or None,
+            **measured,
         )
         transaction.on_commit(lambda: doorbell.ring(instance.pk, State.ANALYSED), robust=True)
         Finding.objects.bulk_create(
             Finding(
                 instance=instance,
                 model_version=version,
-                key=finding.key,
-                probability=finding.probability,
-                threshold=finding.threshold,
-                verdict=finding.verdict,
+                key=placed.finding.key,
+                probability=placed.finding.probability,
+                threshold=placed.finding.threshold,
+                verdict=placed.finding.verdict,
+                frame_number=placed.number if several else None,
             )
-            for finding in reading.findings
+            for placed in reading.findings
         )

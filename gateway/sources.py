@@ -27,6 +27,8 @@ class SourceRejected(ValueError):
 def study_of(path: Path, instance: Instance) -> Study:
     """Return the Study row of a spooled object, made from its header when it is new.
 
+    The instance learns its modality and station on the way; they are not saved here.
+
     Raises
     ------
     SourceRejected
@@ -43,6 +45,8 @@ def study_of(path: Path, instance: Instance) -> Study:
         raise SourceRejected(
             "Study or SOP Instance UID missing or not a UID: no report could refer to the object"
         )
+    instance.modality = _text(header, "Modality", 16)
+    instance.station_name = _text(header, "StationName", 64)
     row, _ = Study.objects.get_or_create(
         study_instance_uid=study_uid,
         patient_id=_text(header, "PatientID", 128),

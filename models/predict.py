@@ -53,6 +53,8 @@ class PageReading:
         training the network places it, 1 being the limit.
     region : four (column, row) corners, or None
         The tracing in the picture.
+    kinds : tuple of str
+        Those of `models.labels.PAGE_KINDS` that it is.
     """
 
     readable: bool
@@ -60,6 +62,7 @@ class PageReading:
     findings: tuple[Finding, ...] = ()
     quality: dict[str, float] = field(default_factory=dict)
     region: tuple[Corner, ...] | None = None
+    kinds: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -135,9 +138,12 @@ class Predictor:
             quality = dict(page.quality)
             if unfamiliarity is not None:
                 quality["unfamiliarity"] = round(float(unfamiliarity[row]), 3)
-            reason = self._refusal(logits[row], quality)
+            kinds = self._kinds(logits[row])
+            reason = _refusal(kinds, quality)
             findings = () if reason else self._findings(probabilities[row])
-            readings.append(PageReading(reason is None, reason, findings, quality, page.region))
+            readings.append(
+                PageReading(reason is None, reason, findings, quality, page.region, kinds)
+            )
         return readings
 
     def logits(self, packets: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -153,13 +159,12 @@ class Predictor:
             return None
         return self._familiarity.distance(features) / self._familiarity.limit
 
-    def _refusal(self, logits: NDArray[np.float32], quality: dict[str, float]) -> str | None:
-        """Why a page is not read; what it is comes before how strange it is."""
-        for kind, threshold in self.card.page_kind_thresholds.items():
-            logit = float(logits[len(KEYS) + PAGE_KINDS.index(kind)])
-            if 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))) >= threshold:
-                return KIND_REASONS[kind]
-        return UNFAMILIAR if quality.get("unfamiliarity", 0.0) > 1.0 else None
+    def _kinds(self, logits: NDArray[np.float32]) -> tuple[str, ...]:
+        """Of which kinds a page is that are not read."""
+        of_kinds = np.clip(logits[len(KEYS) : len(KEYS) + len(PAGE_KINDS)], -30.0, 30.0)
+        probable = dict(zip(PAGE_KINDS, 1.0 / (1.0 + np.exp(-of_kinds)), strict=False))
+        thresholds = self.card.page_kind_thresholds
+        return tuple(kind for kind, limit in thresholds.items() if probable[kind] >= limit)
 
     def _findings(self, probabilities: NDArray[np.float64]) -> tuple[Finding, ...]:
         calibration = self.card.calibration
@@ -172,3 +177,10 @@ class Predictor:
             )
             for key, value in zip(KEYS, probabilities, strict=True)
         )
+
+
+def _refusal(kinds: Sequence[str], quality: dict[str, float]) -> str | None:
+    """Why a page is not read; what it is comes before how strange it is."""
+    if kinds:
+        return KIND_REASONS[kinds[0]]
+    return UNFAMILIAR if quality.get("unfamiliarity", 0.0) > 1.0 else None

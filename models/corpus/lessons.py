@@ -271,11 +271,13 @@ def _of_a_kind(records: Sequence[Record]) -> Iterator[_Lesson]:
         for number in range(OF_A_KIND[kind]):
             record = records[int(rng.integers(len(records)))]
             layout: str | Layout = _LAYOUTS[number % len(_LAYOUTS)]
-            speed = 50.0
-            if kind == "six_leads":
-                layout, speed = SIX_LEAD_LAYOUTS[number % len(SIX_LEAD_LAYOUTS)], 25.0
             targets = np.zeros(len(PAGE_KINDS), np.float32)
             targets[column] = 1.0
+            if kind == "six_leads":
+                layout = SIX_LEAD_LAYOUTS[number % len(SIX_LEAD_LAYOUTS)]
+                # Limb leads on one page and chest leads on the next are often both at 50 mm/s.
+                targets[PAGE_KINDS.index("fast_paper")] = number % 3 == 0
+            speed = 50.0 if targets[PAGE_KINDS.index("fast_paper")] else 25.0
             yield _Lesson(
                 Order(
                     record.signal_uv,
