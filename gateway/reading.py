@@ -81,7 +81,8 @@ def read_objects(
     looked = iter(classify([one.page for pages in objects for one in pages if one.page]))
     read = [[_Read(one, next(looked) if one.page else None) for one in pages] for pages in objects]
     halves = [list(_halves(pages)) for pages in read]
-    joined = iter(classify([_side_by_side(*pair) for pairs in halves for pair in pairs]))
+    whole_pages = [_side_by_side(*pair) for pairs in halves for pair in pairs]
+    joined = iter(classify(whole_pages) if whole_pages else [])
     for pairs in halves:
         for first, second in pairs:
             whole = next(joined)
