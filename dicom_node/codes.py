@@ -49,6 +49,8 @@ BEST_ILLUSTRATION: Final = Concept("121080", "DCM", "Best illustration of findin
 # TID 1204 Language of Content Item and Descendants
 LANGUAGE: Final = Concept("121049", "DCM", "Language of Content Item and Descendants")
 ENGLISH: Final = Concept("en-US", "RFC5646", "English (United States)")
+CHINESE: Final = Concept("zh-CN", "RFC5646", "Chinese (China)")
+LANGUAGES: Final = {concept.value: concept for concept in (ENGLISH, CHINESE)}
 
 # TID 1002, 1004 Observer Context
 OBSERVER_TYPE: Final = Concept("121005", "DCM", "Observer Type")

@@ -31,8 +31,8 @@ def compose(batch: Sequence[Instance]) -> None:
     composed: list[tuple[Instance, Kept]] = []
     for instance in batch:
         try:
-            documents = list(sources.reports_of(instance))
-            kept = [(kind, ds, spool.write(content)) for kind, ds, content in documents]
+            documents = sources.reports_of(instance)
+            kept = [(kind, ds, spool.write(content)) for kind, (ds, content) in documents.items()]
             composed.append((instance, kept))
         except DicomError as error:
             _give_up(instance, error, who)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
-from django.utils import timezone
+from django.utils import timezone, translation
 from pydicom import Dataset
 from pydicom.uid import UID
 
 import gateway
 from dicom_node import report
 from dicom_node.charset import decode_dataset
+from dicom_node.errors import ImageError
 from dicom_node.image import read_header
-from gateway import spool
+from gateway import pages, spool
 from gateway.models import Installation, Instance, Study
-from gateway.outputs import Output
+from gateway.outputs import Language, Output
 
 
 class SourceRejected(ValueError):
@@ -74,18 +76,73 @@ def _date(header: Dataset) -> datetime.date | None:
         return None
 
 
-def reports_of(instance: Instance) -> Iterator[tuple[Output, Dataset, bytes]]:
-    """Compose the reports of an analysed instance: a function of its file and its rows alone.
+#: The languages of reports, as RFC 5646 names them.
+_CODES: Final = {Language.ENGLISH: "en-US", Language.CHINESE: "zh-CN"}
+
+
+def reports_of(
+    instance: Instance,
+    outputs: Sequence[str] = (Output.BASIC_TEXT, Output.COMPREHENSIVE),
+    language: str = Language.ENGLISH,
+) -> dict[Output, tuple[Dataset, bytes]]:
+    """Compose reports of an analysed instance: a function of its file and its rows alone.
+
+    Parameters
+    ----------
+    outputs : sequence of str
+        Values of `Output`.
+    language : str
+        A value of `Language`.
+
+    Returns
+    -------
+    dict of Output to (Dataset, bytes)
+        Each report and its file, in the order asked for.
 
     Raises
     ------
     DicomError
         The source cannot be reported on; trying again cannot help.
     """
-    source = read_header(spool.locate(instance.spool_name))
-    basic_text, comprehensive = report.compose(source, result_of(instance, source))
-    yield Output.BASIC_TEXT, basic_text, report.to_bytes(basic_text)
-    yield Output.COMPREHENSIVE, comprehensive, report.to_bytes(comprehensive)
+    path = spool.locate(instance.spool_name)
+    source = read_header(path)
+    documents = report.compose(
+        source,
+        result_of(instance, source),
+        outputs=[str(Output(output)) for output in outputs],
+        speech=speech_of(language),
+        picture=lambda: _page_read(path, instance.frame_number or 1),
+    )
+    return {Output(name): (ds, report.to_bytes(ds)) for name, ds in documents.items()}
+
+
+def speech_of(language: str) -> report.Speech:
+    """Return a language with the sentences of its translation files."""
+    named = Language(language)
+    if named == Language.ENGLISH:
+        return report.ENGLISH
+
+    def translate(sentence: str) -> str:
+        with translation.override(named.value):
+            return translation.gettext(sentence)
+
+    return report.Speech(_CODES[named], translate)
+
+
+def _page_read(path: Path, number: int) -> pages.Raster:
+    """Return the page of an object that its result is of, numbered from 1.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, or there is no such page.
+    """
+    found = next(islice(pages.rasters(path), number - 1, None), None)
+    if found is None:
+        raise ImageError(f"expected a page {number}, and there are fewer")
+    if isinstance(found, ImageError):
+        raise found
+    return found
 
 
 def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:

@@ -217,7 +217,7 @@ def compose(row: Instance) -> list[Report]:
     """Write the two documents of an analysed instance, as the Analyst does."""
     at = row.state_since + datetime.timedelta(seconds=0.3)
     made = []
-    for kind, ds, document in sources.reports_of(row):
+    for kind, (ds, document) in sources.reports_of(row).items():
         spooled = spool.write(document)
         made.append(
             Report.objects.create(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -75,6 +76,12 @@ def result(
         device=DEVICE,
         analysed_at=WHEN,
     )
+
+
+def pair(ds: Dataset, analysed: report.AnalysisResult, **options: Any) -> tuple[Dataset, Dataset]:
+    """Compose what is made by default: the document for people and the one for machines."""
+    people, machines = report.compose(ds, analysed, **options).values()
+    return people, machines
 
 
 def multi_frame() -> Dataset:

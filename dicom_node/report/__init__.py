@@ -19,6 +19,11 @@ give the same bytes and UIDs: a report composed again after a crash is the same 
 ==================  ===============================================================
 """
 
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_node.report.basic_text import basic_text_tree
@@ -32,15 +37,19 @@ from dicom_node.report.result import (
     Verdict,
 )
 from dicom_node.report.source import Source
+from dicom_node.report.speech import ENGLISH, Speech
 from dicom_node.report.tree import ReportNode, render_tree, tree
 from dicom_node.report.uids import UUID_ROOT, DerivedUids
 
 __all__ = [
+    "ENGLISH",
+    "OUTPUTS",
     "AnalysisResult",
     "Device",
     "FindingResult",
     "ReportError",
     "ReportNode",
+    "Speech",
     "Verdict",
     "compose",
     "render_tree",
@@ -48,35 +57,59 @@ __all__ = [
     "tree",
 ]
 
+Raster = npt.NDArray[np.uint8]
+
+#: What can be composed, by name.
+OUTPUTS: Final = {kind.name: kind for kind in (BASIC_TEXT, COMPREHENSIVE)}
+
 
 def compose(
-    source: Dataset, result: AnalysisResult, *, uid_root: str = UUID_ROOT
-) -> tuple[Dataset, Dataset]:
-    """Compose the reports of one analysed picture.
+    source: Dataset,
+    result: AnalysisResult,
+    *,
+    outputs: Sequence[str] = (BASIC_TEXT.name, COMPREHENSIVE.name),
+    speech: Speech = ENGLISH,
+    picture: Callable[[], Raster] | None = None,  # noqa: ARG001
+    uid_root: str = UUID_ROOT,
+) -> dict[str, Dataset]:
+    """Compose the reports of one analysed object.
 
     Parameters
     ----------
     source : Dataset
-        The picture's header, in any character set.
+        The object's header, in any character set.
     result : AnalysisResult
+    outputs : sequence of str
+        Names of `OUTPUTS`.
+    speech : Speech, optional
+        The language of all sentences; codes stay English.
+    picture : callable, optional
+        Returns the page that was read, uint8 (rows, columns) or (rows, columns, 3), in whose
+        coordinates the result's region is; called once, and only for outputs that show it.
     uid_root : str, optional
         An organisation's own UID root of at most 39 characters; 2.25 by default.
 
     Returns
     -------
-    (Dataset, Dataset)
-        Basic Text SR and Comprehensive SR, with File Meta Information.
+    dict of str to Dataset
+        By the names asked for, in their order, with File Meta Information.
 
     Raises
     ------
     ReportError
         The source lacks what no report can be without. Trying again cannot help.
+    ValueError
+        An output that does not exist, or one that needs a picture and got none.
     """
+    if unknown := set(outputs) - set(OUTPUTS):
+        raise ValueError(f"expected outputs of {', '.join(OUTPUTS)}, received {unknown}")
     checked = Source.of(source)
-    uids = DerivedUids.of(checked, result, uid_root)
-    for_people = basic_text_tree(checked, result)
-    for_machines = comprehensive_tree(checked, result, uids)
-    return (
-        document(BASIC_TEXT, checked, result, tree=for_people, uids=uids),
-        document(COMPREHENSIVE, checked, result, tree=for_machines, uids=uids),
-    )
+    uids = DerivedUids.of(checked, result, uid_root, speech)
+    made = {}
+    for name in outputs:
+        if name == BASIC_TEXT.name:
+            tree = basic_text_tree(checked, result, speech)
+        else:
+            tree = comprehensive_tree(checked, result, uids, speech)
+        made[name] = document(OUTPUTS[name], checked, result, tree=tree, uids=uids)
+    return made

@@ -12,16 +12,17 @@ from dicom_node.report.content import code, container, image, text
 from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult
 from dicom_node.report.source import Source
+from dicom_node.report.speech import Speech
 
 
-def basic_text_tree(source: Source, result: AnalysisResult) -> Dataset:
+def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> Dataset:
     """Return the root content item."""
     reference = source.reference(result.frame_number)
     return container(
         None,
         codes.ECG_REPORT,
         [
-            code("HAS CONCEPT MOD", codes.LANGUAGE, codes.ENGLISH),
+            code("HAS CONCEPT MOD", codes.LANGUAGE, speech.concept),
             *observer_context(result.device),
             container(
                 "CONTAINS",

@@ -15,17 +15,20 @@ from dicom_node.report.content import code, container, image, num, outline, text
 from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult, FindingResult
 from dicom_node.report.source import Source
+from dicom_node.report.speech import Speech
 from dicom_node.report.uids import DerivedUids
 
 
-def comprehensive_tree(source: Source, result: AnalysisResult, uids: DerivedUids) -> Dataset:
+def comprehensive_tree(
+    source: Source, result: AnalysisResult, uids: DerivedUids, speech: Speech
+) -> Dataset:
     """Return the root content item."""
     groups = result.present or result.ordered[:1]
     return container(
         None,
         codes.MEASUREMENT_REPORT,
         [
-            code("HAS CONCEPT MOD", codes.LANGUAGE, codes.ENGLISH),
+            code("HAS CONCEPT MOD", codes.LANGUAGE, speech.concept),
             *observer_context(result.device),
             code("HAS CONCEPT MOD", codes.PROCEDURE_REPORTED, codes.ECG_12_LEAD),
             _image_library(source, result),

@@ -10,6 +10,7 @@ from dicom_node.errors import DicomError
 from dicom_node.report.attributes import is_uid
 
 Verdict = Literal["present", "absent", "undetermined"]
+Corners = tuple[tuple[float, float], ...]
 _ORDER: Final = {"present": 0, "undetermined": 1, "absent": 2}
 # Beyond six decimals of a percent, two single-precision numbers are one.
 _MAX_DECIMALS: Final = 6
@@ -55,6 +56,10 @@ class FindingResult:
     validated : bool
         True only where enough real ECGs stood behind the network's figures for this finding. Said
         by nobody, it is False: a report may warn too often, never too seldom.
+    frame_number : int or None
+        The page of several it was read on, from 1; None where the result's own says it.
+    region : four (column, row) corners, or None
+        The tracing on that page; None where the result's own says it.
     """
 
     key: str
@@ -62,6 +67,8 @@ class FindingResult:
     threshold: float
     verdict: Verdict
     validated: bool = False
+    frame_number: int | None = None
+    region: Corners | None = None
 
     def __post_init__(self) -> None:
         if self.key not in FINDING_CODES:
@@ -70,6 +77,7 @@ class FindingResult:
             raise ReportError(f"{self.key}: probability and threshold lie between 0 and 1")
         if self.verdict not in _ORDER:
             raise ReportError(f"{self.key}: expected a verdict, received {self.verdict!r}")
+        _check_place(self.frame_number, self.region)
 
     @property
     def percent(self) -> str:
@@ -119,6 +127,8 @@ class AnalysisResult:
         The documents' content date and time.
     quality_note : str or None
         A sentence about the picture for the comment.
+    statements : tuple of str
+        What the source says of itself in numbers, such as its rate and intervals.
     """
 
     findings: tuple[FindingResult, ...]
@@ -126,10 +136,11 @@ class AnalysisResult:
     model_version: str
     model_sha256: str
     frame_number: int | None
-    region: tuple[tuple[float, float], ...] | None
+    region: Corners | None
     device: Device
     analysed_at: datetime
     quality_note: str | None = None
+    statements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.analysed_at.tzinfo is None:
@@ -137,16 +148,34 @@ class AnalysisResult:
         keys = [finding.key for finding in self.findings]
         if sorted(keys) != sorted(FINDING_CODES):
             raise ReportError(f"expected each of the ten findings once, received {keys}")
-        if self.frame_number is not None and self.frame_number < 1:
-            raise ReportError(f"expected a frame from 1, received {self.frame_number}")
-        if self.region is not None and not _is_quadrilateral(self.region):
-            raise ReportError("expected a region of four finite (column, row) corners")
+        _check_place(self.frame_number, self.region)
 
     @property
     def contradicts_itself(self) -> bool:
         """Whether the ECG is said to be both normal and not."""
         keys = {finding.key for finding in self.present}
         return "normal" in keys and len(keys) > 1
+
+    def frame_of(self, finding: FindingResult) -> int | None:
+        """The frame a finding was read on."""
+        return self.frame_number if finding.frame_number is None else finding.frame_number
+
+    def region_of(self, finding: FindingResult) -> Corners | None:
+        """The tracing a finding was read on; the result's own region is of the result's frame."""
+        if finding.region is not None:
+            return finding.region
+        return self.region if self.frame_of(finding) == self.frame_number else None
+
+    @property
+    def frames(self) -> tuple[int | None, ...]:
+        """The frames that any finding was read on, the result's own first."""
+        first: dict[int, int | None] = {self.frame_number or 1: self.frame_number}
+        for frame in sorted(
+            (self.frame_of(f) for f in self.findings), key=lambda frame: frame or 1
+        ):
+            # In a source of a single frame, none and the first are the same.
+            first.setdefault(frame or 1, frame)
+        return tuple(first.values())
 
     @property
     def ordered(self) -> tuple[FindingResult, ...]:
@@ -161,7 +190,14 @@ class AnalysisResult:
         return tuple(finding for finding in self.ordered if finding.verdict == "present")
 
 
-def _is_quadrilateral(region: tuple[tuple[float, float], ...]) -> bool:
+def _check_place(frame_number: int | None, region: Corners | None) -> None:
+    if frame_number is not None and frame_number < 1:
+        raise ReportError(f"expected a frame from 1, received {frame_number}")
+    if region is not None and not _is_quadrilateral(region):
+        raise ReportError("expected a region of four finite (column, row) corners")
+
+
+def _is_quadrilateral(region: Corners) -> bool:
     return len(region) == 4 and all(
         len(corner) == 2 and all(map(math.isfinite, corner)) for corner in region
     )

@@ -8,13 +8,14 @@ import hashlib
 import json
 import uuid
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydicom.uid import UID
 
 from dicom_node.report.attributes import is_uid
-from dicom_node.report.result import AnalysisResult, ReportError
+from dicom_node.report.result import AnalysisResult, FindingResult, ReportError
 from dicom_node.report.source import Source
+from dicom_node.report.speech import ENGLISH, Speech
 
 #: A UUID written as a number needs no registration (PS3.5 section B.2).
 UUID_ROOT: Final = "2.25"
@@ -39,8 +40,14 @@ class DerivedUids:
     root: str = UUID_ROOT
 
     @classmethod
-    def of(cls, source: Source, result: AnalysisResult, root: str = UUID_ROOT) -> "DerivedUids":
-        """Return the UIDs for a source and a result.
+    def of(
+        cls,
+        source: Source,
+        result: AnalysisResult,
+        root: str = UUID_ROOT,
+        speech: Speech = ENGLISH,
+    ) -> "DerivedUids":
+        """Return the UIDs for a source and a result in a language.
 
         Raises
         ------
@@ -54,10 +61,12 @@ class DerivedUids:
         made_of = {
             "source": source.uid,
             "header": source.identity_digest(),
-            **asdict(result),
-            "findings": [asdict(finding) for finding in result.ordered],
+            **_said(result),
+            "findings": [_said(finding) for finding in result.ordered],
             "analysed_at": result.analysed_at.isoformat(),
         }
+        if speech.code != ENGLISH.code:
+            made_of["language"] = speech.code
         # JSON keeps the parts apart: no part can reach into the next.
         return cls(hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).digest(), root)
 
@@ -68,3 +77,18 @@ class DerivedUids:
             return UID(f"{UUID_ROOT}.{uuid.UUID(bytes=digest[:16], version=5).int}")
         room = _MAX_UID_LENGTH - len(self.root) - 1
         return UID(f"{self.root}.{int.from_bytes(digest[:16], 'big') % 10**room}")
+
+
+def _said(value: AnalysisResult | FindingResult) -> dict[str, Any]:
+    """A value as a dictionary, without what was added later and says nothing here.
+
+    A result that existed before these fields did keeps its UIDs.
+    """
+    later: dict[str, object] = {"statements": ()}
+    if isinstance(value, FindingResult):
+        later = {"frame_number": None, "region": None}
+    return {
+        name: said
+        for name, said in asdict(value).items()
+        if name not in later or said != later[name]
+    }

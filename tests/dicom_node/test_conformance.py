@@ -34,7 +34,7 @@ def test_limits_and_defaults_are_those_of_the_code() -> None:
 
 def test_the_documents_are_as_stated() -> None:
     statement = STATEMENT.read_text()
-    documents = report.compose(source(), result())
+    documents = report.compose(source(), result()).values()
 
     def row(name: str, values: Iterable[str]) -> str:
         return f"| {name} | " + " | ".join(values) + " |"

@@ -106,7 +106,7 @@ def test_reports_composed_again_have_the_same_bytes() -> None:
     analyse_and_compose()
     row.refresh_from_db()
     kept = {r.kind: spool.locate(r.spool_name).read_bytes() for r in row.reports.all()}
-    again = {kind.value: content for kind, _, content in sources.reports_of(row)}
+    again = {kind.value: content for kind, (_, content) in sources.reports_of(row).items()}
     assert again == kept
 
 

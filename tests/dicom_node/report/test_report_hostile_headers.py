@@ -16,7 +16,7 @@ from pydicom import DataElement, Dataset, config, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
-from report_cases import result, source, with_order
+from report_cases import pair, result, source, with_order
 
 from dicom_node import report
 from dicom_node.report import attributes
@@ -40,7 +40,7 @@ def encoded(keyword: str, vr: str, value: bytes) -> Dataset:
 
 
 def written(ds: Dataset) -> list[bytes]:
-    return [report.to_bytes(document) for document in report.compose(ds, result())]
+    return [report.to_bytes(document) for document in pair(ds, result())]
 
 
 def item(**values: Any) -> Dataset:

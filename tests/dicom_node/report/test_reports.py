@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from judges import dcentvfy, dciodvfy, pixelmed
 from peers import dcmtk
 from pydicom import dcmread
-from report_cases import CASES, DEVICE, KEYS, result, source, walk
+from report_cases import CASES, DEVICE, KEYS, pair, result, source, walk
 
 from dicom_node import report
 from dicom_node.codes import FINDING_CODES, VERDICTS, Concept
@@ -26,7 +26,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, P
     for name, (picture, analysed) in CASES.items():
         stem = folder / name.replace(" ", "-")
         picture.save_as(stem.with_suffix(".src.dcm"), enforce_file_format=True)
-        documents = report.compose(picture, analysed)
+        documents = pair(picture, analysed)
         paths = (stem.with_suffix(".basic.dcm"), stem.with_suffix(".comprehensive.dcm"))
         for path, ds in zip(paths, documents, strict=True):
             path.write_bytes(report.to_bytes(ds))
@@ -88,39 +88,39 @@ def test_source_and_reports_are_of_one_patient_and_study(
 
 
 def test_everything_says_unverified() -> None:
-    for ds in report.compose(source(), result()):
+    for ds in pair(source(), result()):
         assert (ds.VerificationFlag, ds.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
         assert "UNVERIFIED" in ds.SeriesDescription
-    basic = report.tree(report.compose(source(), result())[0])
+    basic = report.tree(pair(source(), result())[0])
     impression = next(n for n in walk(basic) if n.concept == "Impression")
     assert impression.value.splitlines()[0] == UNVERIFIED
 
 
 def test_none_present_is_not_normal() -> None:
-    for ds in report.compose(source(), result(())):
+    for ds in pair(source(), result(())):
         text = report.render_tree(ds)
         assert NONE_PRESENT in text
         assert "PRESENT (" not in text
 
 
 def test_a_negative_is_never_a_finding_in_the_document_for_machines() -> None:
-    _, comprehensive = report.compose(source(), result(("af", "pvc"), ("pac",)))
+    _, comprehensive = pair(source(), result(("af", "pvc"), ("pac",)))
     groups = [n for n in walk(report.tree(comprehensive)) if n.concept == "Measurement Group"]
     named = [child.value for g in groups for child in g.children if child.concept == "Finding"]
     assert sorted(named) == sorted(FINDING_CODES[key].meaning for key in ("af", "pvc"))
-    _, none = report.compose(source(), result(()))
+    _, none = pair(source(), result(()))
     (group,) = (n for n in walk(report.tree(none)) if n.concept == "Measurement Group")
     assert not [child for child in group.children if child.concept == "Finding"]
     assert [child for child in group.children if child.value_type == "SCOORD"]
 
 
 def test_every_item_has_a_name() -> None:
-    for ds in report.compose(source(), result()):
+    for ds in pair(source(), result()):
         assert all(node.concept for node in walk(report.tree(ds)))
 
 
 def test_what_is_not_validated_says_so() -> None:
-    for ds in report.compose(source(), result(("at",))):
+    for ds in pair(source(), result(("at",))):
         text = report.render_tree(ds)
         assert "Atrial tachycardia: PRESENT" in text
         line = next(line for line in text.splitlines() if "Atrial tachycardia: PRESENT" in line)
@@ -128,7 +128,7 @@ def test_what_is_not_validated_says_so() -> None:
 
 
 def test_a_region_of_what_is_not_validated_says_so_too() -> None:
-    _, ds = report.compose(source(), result(("at", "af")))
+    _, ds = pair(source(), result(("at", "af")))
     tracked = {n.value for n in walk(report.tree(ds)) if n.concept == "Tracking Identifier"}
     assert tracked == {"Atrial tachycardia [not validated]", "Atrial fibrillation"}
 
@@ -140,21 +140,21 @@ def test_a_region_of_what_is_not_validated_says_so_too() -> None:
 def test_a_region_of_what_is_not_present_does_not_bear_its_bare_name(
     undetermined: tuple[str, ...], said: str
 ) -> None:
-    _, ds = report.compose(source(), result((), undetermined))
+    _, ds = pair(source(), result((), undetermined))
     tracked = [n.value for n in walk(report.tree(ds)) if n.concept == "Tracking Identifier"]
     assert [text.removesuffix(" [not validated]") for text in tracked] == [said]
 
 
 def test_a_normal_ecg_with_findings_is_called_a_contradiction() -> None:
-    for ds in report.compose(source(), result(("normal", "af"))):
+    for ds in pair(source(), result(("normal", "af"))):
         assert CONTRADICTION in report.render_tree(ds)
-    for ds in report.compose(source(), result(("normal",))):
+    for ds in pair(source(), result(("normal",))):
         assert CONTRADICTION not in report.render_tree(ds)
 
 
 def test_a_note_about_the_picture_stands_in_both_documents() -> None:
     noted = replace(result(), quality_note="the page is blurred")
-    for ds in report.compose(source(), noted):
+    for ds in pair(source(), noted):
         assert "Picture: the page is blurred" in report.render_tree(ds)
 
 
@@ -177,7 +177,7 @@ def test_a_printed_probability_lies_on_its_side_of_the_printed_threshold(
 
 def test_a_region_stays_inside_the_picture() -> None:
     wild = ((-5.0, -5.0), (5000.0, -5.0), (5000.0, 5000.0), (-5.0, 5000.0))
-    _, ds = report.compose(source(), result(region=wild))
+    _, ds = pair(source(), result(region=wild))
     scoord = next(n for n in walk(report.tree(ds)) if n.value_type == "SCOORD")
     assert scoord.value == "(0, 0) (1200, 0) (1200, 900) (0, 900) (0, 0)"
 
@@ -201,8 +201,8 @@ def test_the_documents_agree_and_are_functions_of_their_inputs(
     analysed = report.AnalysisResult(
         findings, "m", "1", "cd" * 32, None, None, base.device, base.analysed_at
     )
-    basic, comprehensive = report.compose(PICTURE, analysed)
-    again = report.compose(PICTURE, analysed)
+    basic, comprehensive = pair(PICTURE, analysed)
+    again = pair(PICTURE, analysed)
     assert [report.to_bytes(ds) for ds in again] == [
         report.to_bytes(basic),
         report.to_bytes(comprehensive),
@@ -221,7 +221,7 @@ def test_the_documents_agree_and_are_functions_of_their_inputs(
 
 def test_a_region_beside_the_picture_is_the_whole_picture() -> None:
     beside = ((2000.0, 0.0), (3000.0, 0.0), (3000.0, 900.0), (2000.0, 900.0))
-    _, ds = report.compose(source(), result(region=beside))
+    _, ds = pair(source(), result(region=beside))
     scoord = next(n for n in walk(report.tree(ds)) if n.value_type == "SCOORD")
     assert scoord.value == "(0, 0) (1200, 0) (1200, 900) (0, 900) (0, 0)"
 
