@@ -1,19 +1,28 @@
-"""A raster as a Secondary Capture Image (PS3.3 section A.8.1), as most viewers hand over an ECG.
+"""A picture as a Secondary Capture Image (PS3.3 section A.8), as most viewers hand over an ECG.
 
-For demonstrations, tests, and for handing in pictures that are no DICOM objects yet.
+For handing in pictures that are no DICOM objects yet, and for demonstrations and tests. A raster
+becomes a Secondary Capture object, several pages a multi-frame one, and the coded picture of a
+JPEG file goes in as it is.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from dicom_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.jpeg import JpegFrame
 
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_MAX_SIDE_PX = 65535
+_SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
+_MULTI_FRAME_GREY: Final = "1.2.840.10008.5.1.4.1.1.7.2"
+_MULTI_FRAME_COLOUR: Final = "1.2.840.10008.5.1.4.1.1.7.4"
+_PAGE_NUMBER_VECTOR: Final = 0x00182001
+_MAX_SIDE_PX: Final = 65535
 
 
 def secondary_capture(
@@ -109,8 +118,74 @@ def secondary_capture(
     ds.PatientOrientation = ""
     ds.ImageType = ["DERIVED", "SECONDARY"]
 
-    _fill_pixels(ds, raster)
+    _fill_pixels(ds, raster, is_grey=raster.ndim == 2)
     return ds
+
+
+def multi_frame_capture(rasters: Sequence[npt.NDArray[np.uint8]], like: Dataset) -> Dataset:
+    """Wrap the pages of one ECG as one multi-frame Secondary Capture object.
+
+    Parameters
+    ----------
+    rasters : sequence of uint8 arrays
+        Pages of one shape, first to last.
+    like : Dataset
+        What :func:`secondary_capture` made of the first page. It is changed and returned: Grayscale
+        Byte or True Color (PS3.3 section A.8.3, A.8.5), a page number for each frame.
+
+    Raises
+    ------
+    ValueError
+        When the pages differ in shape.
+    """
+    shapes = {raster.shape for raster in rasters}
+    if len(shapes) != 1:
+        raise ValueError(f"the pages of one object have one size, these have {len(shapes)}")
+    ds = like
+    sop_class = _MULTI_FRAME_GREY if rasters[0].ndim == 2 else _MULTI_FRAME_COLOUR
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(sop_class)
+    ds.NumberOfFrames = len(rasters)
+    ds.FrameIncrementPointer = _PAGE_NUMBER_VECTOR
+    ds.PageNumberVector = list(range(1, len(rasters) + 1))
+    # SC Multi-frame Image Module: nobody has looked, and an ECG page often names its patient.
+    ds.BurnedInAnnotation = "YES"
+    if rasters[0].ndim == 2:
+        ds.PresentationLUTShape = "IDENTITY"
+        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
+    _fill_pixels(ds, np.stack(rasters), is_grey=rasters[0].ndim == 2)
+    return ds
+
+
+def jpeg_capture(frame: JpegFrame, like: Dataset) -> Dataset:
+    """Put a coded picture into a Secondary Capture object, bit for bit.
+
+    Parameters
+    ----------
+    frame : JpegFrame
+        Baseline; what :func:`dicom_node.jpeg.read_jpeg` returned.
+    like : Dataset
+        What :func:`secondary_capture` made of any raster; its picture is replaced, and it is
+        returned.
+    """
+    ds = like
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    ds.SamplesPerPixel = frame.components
+    ds.PhotometricInterpretation = frame.photometric
+    ds.Rows, ds.Columns = frame.rows, frame.columns
+    if frame.components == 3:
+        ds.PlanarConfiguration = 0
+    mark_lossy(ds, len(frame.stream))
+    ds.add_new("PixelData", "OB", encapsulate([frame.stream]))
+    ds["PixelData"].is_undefined_length = True
+    return ds
+
+
+def mark_lossy(ds: Dataset, compressed_bytes: int) -> None:
+    """Say that the picture lost detail to JPEG before it came here (PS3.3 C.7.6.1.1.5)."""
+    whole_bytes = ds.Rows * ds.Columns * ds.SamplesPerPixel * int(ds.get("NumberOfFrames") or 1)
+    ds.LossyImageCompression = "01"
+    ds.LossyImageCompressionRatio = f"{whole_bytes / max(compressed_bytes, 1):.2f}"
+    ds.LossyImageCompressionMethod = "ISO_10918_1"
 
 
 def _check(raster: npt.NDArray[np.uint8]) -> None:
@@ -124,16 +199,16 @@ def _check(raster: npt.NDArray[np.uint8]) -> None:
         raise ValueError(f"each side has 1 to {_MAX_SIDE_PX} pixels, not {raster.shape[:2]}")
 
 
-def _fill_pixels(ds: Dataset, raster: npt.NDArray[np.uint8]) -> None:
-    is_grey = raster.ndim == 2
+def _fill_pixels(ds: Dataset, values: npt.NDArray[np.uint8], *, is_grey: bool) -> None:
+    """Write the pixels of one frame, or of several along a first axis."""
     ds.SamplesPerPixel = 1 if is_grey else 3
     ds.PhotometricInterpretation = "MONOCHROME2" if is_grey else "RGB"
     if not is_grey:
         ds.PlanarConfiguration = 0
-    ds.Rows, ds.Columns = raster.shape[:2]
+    ds.Rows, ds.Columns = values.shape[-2:] if is_grey else values.shape[-3:-1]
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit = 7
     ds.PixelRepresentation = 0
-    pixels = np.ascontiguousarray(raster).tobytes()
+    pixels = np.ascontiguousarray(values).tobytes()
     # OB has an even length (PS3.5 section 7.1.1).
     ds.add_new("PixelData", "OB", pixels + b"\0" * (len(pixels) % 2))

@@ -10,20 +10,12 @@ from __future__ import annotations
 import os
 
 import structlog
-from django.db import (
-    DatabaseError,
-    IntegrityError,
-    close_old_connections,
-    connections,
-    transaction,
-)
+from django.db import DatabaseError, close_old_connections, connections
 
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
-from gateway import doorbell, peers, spool
-from gateway.leases import append_transition
-from gateway.models import Association, Instance
-from gateway.states import State
+from gateway import keeping, peers
+from gateway.models import Association, Door
 
 log = structlog.get_logger(__name__)
 ACTOR = f"listener:{os.getpid()}"
@@ -61,86 +53,26 @@ def receive(received: ReceivedInstance) -> Status:
     """
     close_old_connections()
     try:
-        for _ in range(2):
-            try:
-                return _keep(received)
-            except IntegrityError:
-                # Another association stored the same UID between our look and our insert; at the
-                # second look it is there.
-                continue
-        log.error("object could not be told apart", uid=received.sop_instance_uid)
-    except (DatabaseError, OSError) as error:
+        keeping.keep(
+            keeping.Arrival(
+                path=received.path,
+                sop_class_uid=received.sop_class_uid,
+                sop_instance_uid=received.sop_instance_uid,
+                transfer_syntax_uid=received.transfer_syntax_uid,
+                sha256=received.sha256_dataset,
+                sender=received.calling_title,
+                door=Door.STORE,
+                actor=ACTOR,
+                association_id=received.association_id,
+                association_address=received.calling_address,
+            )
+        )
+        return Status.SUCCESS
+    except (DatabaseError, OSError, keeping.NotToldApart) as error:
         log.error("object not kept", uid=received.sop_instance_uid, error=repr(error))
     finally:
         received.path.unlink(missing_ok=True)
     return Status.OUT_OF_RESOURCES
-
-
-def _keep(received: ReceivedInstance) -> Status:
-    same_uid = Instance.objects.filter(sop_instance_uid=received.sop_instance_uid)
-    known = same_uid.filter(sha256=received.sha256_dataset).first()
-    if known is not None:
-        _heal(known, received)
-        return Status.SUCCESS
-
-    size_bytes = received.path.stat().st_size
-    name = spool.adopt(received.path)
-    committing = False
-    try:
-        with transaction.atomic():
-            original = same_uid.filter(conflict_of__isnull=True).first()
-            state = State.SET_ASIDE if original else State.RECEIVED
-            reason = "same UID as an earlier object, other bytes" if original else ""
-            instance = Instance.objects.create(
-                sop_instance_uid=received.sop_instance_uid,
-                sop_class_uid=received.sop_class_uid,
-                transfer_syntax_uid=received.transfer_syntax_uid,
-                sha256=received.sha256_dataset,
-                size_bytes=size_bytes,
-                spool_name=name,
-                calling_title=received.calling_title,
-                association=_association(received),
-                conflict_of=original,
-                state=state,
-                reason=reason,
-            )
-            append_transition(instance, None, state, event="receive", actor=ACTOR, detail=reason)
-            if state is State.RECEIVED:
-                transaction.on_commit(
-                    lambda: doorbell.ring(instance.pk, State.RECEIVED), robust=True
-                )
-            committing = True
-    except BaseException:
-        # A connection that broke during COMMIT leaves open whether the row exists. Then the file
-        # stays: an orphan costs its bytes, a row without its file is a lost ECG.
-        if not committing:
-            received.path.parent.mkdir(parents=True, exist_ok=True)
-            spool.locate(name).rename(received.path)
-        raise
-    log.info("received", instance=instance.pk, uid=instance.sop_instance_uid, state=state.value)
-    return Status.SUCCESS
-
-
-def _heal(known: Instance, received: ReceivedInstance) -> None:
-    """Give a known object its file back if the spool has lost it."""
-    target = spool.root() / known.spool_name
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        received.path.rename(target)
-        spool.sync_folder(target.parent)
-        log.warning("spooled file restored by its sender", instance=known.pk)
-
-
-def _association(received: ReceivedInstance) -> Association:
-    row, _ = Association.objects.get_or_create(
-        uid=received.association_id,
-        defaults={
-            "calling_title": received.calling_title,
-            "address": received.calling_address,
-            "outcome": Association.Outcome.ACCEPTED,
-        },
-    )
-    return row
 
 
 def record(association: AssociationRecord) -> None:

@@ -1,0 +1,160 @@
+"""An object becomes a file, a row, a transition and a ring, whichever door it came through.
+
+The order of things is what makes an acknowledgement true: the bytes are flushed under their final
+name, the row is committed, and only then does :func:`keep` return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from django.db import IntegrityError, transaction
+
+from gateway import doorbell, spool
+from gateway.leases import append_transition
+from gateway.models import Association, Door, Instance
+from gateway.states import State
+
+log = structlog.get_logger(__name__)
+
+SET_ASIDE = "same UID as an earlier object, other bytes"
+
+
+class NotToldApart(RuntimeError):
+    """Two objects of one UID came at once, again and again."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One object, complete and flushed, in the spool's ``incoming``.
+
+    Attributes
+    ----------
+    path
+        The file; whoever keeps it owns it.
+    sender
+        Whose title the row shows.
+    is_named_by_content
+        Its UID is a function of its content, so another object of that UID is the same ECG,
+        whatever else differs. Objects of strangers promise no such thing.
+    association
+        Of a C-STORE: what the row of the association is made of, when it is not there yet.
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    sender: str
+    door: Door
+    actor: str
+    is_named_by_content: bool = False
+    association_id: str = ""
+    association_address: str = ""
+    detail: str = ""
+
+
+def keep(arrival: Arrival) -> Instance:
+    """Keep one object durably and return its row: a new one, or the one it had already.
+
+    Raises
+    ------
+    DatabaseError, OSError
+        It could not be kept; its file in ``incoming`` is gone or will be swept.
+    """
+    for _ in range(2):
+        try:
+            return _keep(arrival)
+        except IntegrityError:
+            # Somebody else stored the same UID between our look and our insert; at the second
+            # look it is there.
+            continue
+    raise NotToldApart(f"two objects of the UID {arrival.sop_instance_uid} at once")
+
+
+def _keep(arrival: Arrival) -> Instance:
+    same_uid = Instance.objects.filter(sop_instance_uid=arrival.sop_instance_uid)
+    original = same_uid.filter(conflict_of__isnull=True).first()
+    known = (
+        original if arrival.is_named_by_content else same_uid.filter(sha256=arrival.sha256).first()
+    )
+    if known is not None:
+        _heal(known, arrival)
+        return known
+
+    size_bytes = arrival.path.stat().st_size
+    name = spool.adopt(arrival.path)
+    committing = False
+    try:
+        with transaction.atomic():
+            state = State.SET_ASIDE if original else State.RECEIVED
+            reason = SET_ASIDE if original else ""
+            instance = Instance.objects.create(
+                sop_instance_uid=arrival.sop_instance_uid,
+                sop_class_uid=arrival.sop_class_uid,
+                transfer_syntax_uid=arrival.transfer_syntax_uid,
+                sha256=arrival.sha256,
+                size_bytes=size_bytes,
+                spool_name=name,
+                calling_title=arrival.sender,
+                door=arrival.door,
+                association=_association(arrival),
+                conflict_of=original,
+                state=state,
+                reason=reason,
+            )
+            append_transition(
+                instance,
+                None,
+                state,
+                event="receive",
+                actor=arrival.actor,
+                detail=reason or arrival.detail,
+            )
+            if state is State.RECEIVED:
+                transaction.on_commit(
+                    lambda: doorbell.ring(instance.pk, State.RECEIVED), robust=True
+                )
+            committing = True
+    except BaseException:
+        # A connection that broke during COMMIT leaves open whether the row exists. Then the file
+        # stays: an orphan costs its bytes, a row without its file is a lost ECG.
+        if not committing:
+            arrival.path.parent.mkdir(parents=True, exist_ok=True)
+            spool.locate(name).rename(arrival.path)
+        raise
+    log.info(
+        "received",
+        instance=instance.pk,
+        uid=instance.sop_instance_uid,
+        state=state.value,
+        door=str(arrival.door),
+    )
+    return instance
+
+
+def _heal(known: Instance, arrival: Arrival) -> None:
+    """Give a known object its file back if the spool has lost it."""
+    target = spool.root() / known.spool_name
+    if known.sha256 == arrival.sha256 and not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        arrival.path.rename(target)
+        spool.sync_folder(target.parent)
+        log.warning("spooled file restored by its sender", instance=known.pk)
+
+
+def _association(arrival: Arrival) -> Association | None:
+    if not arrival.association_id:
+        return None
+    row, _ = Association.objects.get_or_create(
+        uid=arrival.association_id,
+        defaults={
+            "calling_title": arrival.sender,
+            "address": arrival.association_address,
+            "outcome": Association.Outcome.ACCEPTED,
+        },
+    )
+    return row
