@@ -8,52 +8,55 @@ asked for are read from disk.
 ...     raster = image.read(0)
 """
 
-import errno
 import io
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, cast
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from dicom_node.codestream import FrameHeader, read_frame_header
 from dicom_node.contexts import (
-    DEFLATED_LE,
     EXPLICIT_BE,
-    EXPLICIT_LE,
-    IMPLICIT_LE,
     JPEG_2000,
     JPEG_2000_LOSSLESS,
     RLE,
     TRANSFER_SYNTAXES,
 )
 from dicom_node.errors import ImageError
+from dicom_node.part10 import (
+    MAX_HEADER_BYTES,
+    MAX_INFLATED_BYTES,
+    NATIVE,
+    UNDEFINED_LENGTH,
+    BoundedReader,
+    Bulk,
+    StoredObject,
+    faults_named,
+    read_header,
+)
 from dicom_node.pixels import COLOUR, GREY, JPEG_2000_COLOUR, PALETTE, Raster, to_raster
+
+__all__ = [
+    "MAX_FRAME_PIXELS",
+    "MAX_HEADER_BYTES",
+    "MAX_INFLATED_BYTES",
+    "StoredImage",
+    "frame_count",
+    "pages",
+    "read_header",
+    "read_raster",
+]
 
 # A letter page at 600 dpi has 34 million pixels, a phone photo 12.
 MAX_FRAME_PIXELS: Final = 40_000_000
-MAX_HEADER_BYTES: Final = 16 << 20
 MAX_ENCODED_FRAME_BYTES: Final = 128 << 20
-MAX_INFLATED_BYTES: Final = 256 << 20
-
-#: Faults of this machine and this moment: they say nothing about the object.
-_PASSING: Final = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
-_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
-_PIXEL_DATA: Final = 0x7FE00010
-_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
-_NATIVE: Final = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
 
 
 class StoredImage:
@@ -78,40 +81,39 @@ class StoredImage:
     """
 
     def __init__(self, path: Path) -> None:
-        with _faults_named():
-            self._file: BinaryIO = path.open("rb")
+        stored = StoredObject(path)
+        self._owner: StoredObject | BinaryIO = stored
         try:
-            with _faults_named():
-                self._attach(*_open_data_set(self._file))
+            with faults_named():
+                if stored.pixels is None:
+                    raise ImageError("the object has no pixel data of whole numbers")
+                self._attach(stored.header, stored.stream, stored.pixels)
         except BaseException:
-            self._file.close()
+            stored.close()
             raise
 
     @classmethod
     def of(cls, ds: Dataset) -> Self:
         """Make one of a data set in memory, which has its File Meta Information."""
         image = cls.__new__(cls)
-        with _faults_named():
+        with faults_named():
             value = ds.get("PixelData")
             if not isinstance(value, bytes):
                 raise ImageError("the object has no pixel data")
-            image._file = io.BytesIO(value)
-            syntax = str(ds.file_meta.TransferSyntaxUID)
-            is_encapsulated = syntax not in _NATIVE
-            length = _UNDEFINED_LENGTH if is_encapsulated else len(value)
-            image._attach(ds, image._file, 0, length, ds["PixelData"].VR == "OW")
+            image._owner = stream = io.BytesIO(value)
+            is_encapsulated = str(ds.file_meta.TransferSyntaxUID) not in NATIVE
+            length = UNDEFINED_LENGTH if is_encapsulated else len(value)
+            image._attach(ds, stream, Bulk(0, length, ds["PixelData"].VR == "OW"))
         return image
 
-    def _attach(
-        self, header: Dataset, stream: BinaryIO, start: int, length: int, is_words: bool
-    ) -> None:
+    def _attach(self, header: Dataset, stream: BinaryIO, pixels: Bulk) -> None:
         self.header = header
-        self._stream, self._start, self._length = stream, start, length
-        self._is_words = is_words
+        self._stream = stream
+        self._start, self._length, self._is_words = pixels.start, pixels.length, pixels.is_words
         self._syntax = str(header.file_meta.TransferSyntaxUID)
         if self._syntax not in TRANSFER_SYNTAXES:
             raise ImageError("the transfer syntax is not supported")
-        if (length == _UNDEFINED_LENGTH) != (self._syntax not in _NATIVE):
+        if (self._length == UNDEFINED_LENGTH) != (self._syntax not in NATIVE):
             raise ImageError("the pixel data is not encoded as the transfer syntax says")
         self._shape = _Shape(header)
         self.frame_count = _frame_count(header)
@@ -129,10 +131,10 @@ class StoredImage:
         ImageError
             When the frame is not there or cannot be decoded.
         """
-        with _faults_named():
+        with faults_named():
             if not 0 <= frame < self.frame_count:
                 raise ImageError(f"frame {frame + 1} of {self.frame_count} does not exist")
-            if self._syntax in _NATIVE:
+            if self._syntax in NATIVE:
                 values, photometric = self._read_native(frame), self._shape.photometric
             else:
                 values, photometric = self._read_encoded(frame)
@@ -140,7 +142,7 @@ class StoredImage:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._owner.close()
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +187,7 @@ class StoredImage:
     def _read_encoded(self, frame: int) -> tuple[npt.NDArray[Any], str]:
         shape = self._shape
         self._stream.seek(self._start)
-        reader = _BoundedReader(self._stream, MAX_ENCODED_FRAME_BYTES)
+        reader = BoundedReader(self._stream, MAX_ENCODED_FRAME_BYTES)
         offsets = self.header.get("ExtendedOffsetTable")
         lengths = self.header.get("ExtendedOffsetTableLengths")
         encoded = get_frame(
@@ -317,25 +319,13 @@ class _Shape:
         }
 
 
-def read_header(path: Path) -> Dataset:
-    """Read everything before the pixel data, with File Meta Information.
-
-    Raises
-    ------
-    ImageError
-        When the file is no DICOM object with pixel data.
-    """
-    with _faults_named(), path.open("rb") as file:
-        return _open_data_set(file)[0]
-
-
 def frame_count(path: Path) -> int:
-    """Return how many frames an object declares.
+    """Return how many frames an object declares, 1 where it declares none.
 
     Raises
     ------
     ImageError
-        When the file is no DICOM object with pixel data.
+        When the file is no DICOM object.
     """
     return _frame_count(read_header(path))
 
@@ -358,74 +348,6 @@ def read_raster(ds: Dataset, frame: int = 0) -> Raster:
     return StoredImage.of(ds).read(frame)
 
 
-def _open_data_set(file: BinaryIO) -> tuple[Dataset, BinaryIO, int, int, bool]:
-    """Read up to the pixel data: header, stream, start and length of the value, is it OW."""
-    read_preamble(file, False)
-    meta = read_dataset(
-        cast(BinaryIO, _BoundedReader(file, MAX_HEADER_BYTES)),
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag.group != 2,
-    )
-    syntax = str(meta.get("TransferSyntaxUID", ""))
-    if syntax not in TRANSFER_SYNTAXES:
-        raise ImageError("the transfer syntax is not supported")
-    stream = _inflate(file) if syntax == DEFLATED_LE else file
-    is_little_endian = syntax != EXPLICIT_BE
-    header = read_dataset(
-        cast(BinaryIO, _BoundedReader(stream, MAX_HEADER_BYTES)),
-        is_implicit_VR=syntax == IMPLICIT_LE,
-        is_little_endian=is_little_endian,
-        stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS,
-    )
-    header.file_meta = FileMetaDataset(meta)
-    order = "<" if is_little_endian else ">"
-    start = stream.read(8)
-    if len(start) < 8:
-        raise ImageError("the object has no pixel data")
-    group, element = struct.unpack(f"{order}HH", start[:4])
-    if group << 16 | element != _PIXEL_DATA:
-        raise ImageError("the object has no pixel data of whole numbers")
-    if header.original_encoding[0]:
-        is_words, (length,) = True, struct.unpack(f"{order}L", start[4:])
-    else:
-        is_words, (length,) = start[4:6] == b"OW", struct.unpack(f"{order}L", stream.read(4))
-    return header, stream, stream.tell(), length, is_words
-
-
-def _inflate(file: BinaryIO) -> BinaryIO:
-    # PS3.5 section A.5: a raw deflate stream (RFC 1951), without a zlib header.
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(file.read(MAX_INFLATED_BYTES), MAX_INFLATED_BYTES)
-    if inflater.unconsumed_tail:
-        raise ImageError(f"the object inflates to more than {MAX_INFLATED_BYTES} bytes")
-    return io.BytesIO(inflated)
-
-
-class _BoundedReader:
-    """A stream that gives no more than so many bytes in all."""
-
-    def __init__(self, stream: BinaryIO, budget_bytes: int) -> None:
-        self._stream = stream
-        self._budget_bytes = budget_bytes
-
-    def read(self, size: int = -1) -> bytes:
-        """Read, at the expense of the budget."""
-        data = self._stream.read(self._budget_bytes + 1 if size < 0 else size)
-        self._budget_bytes -= len(data)
-        if self._budget_bytes < 0:
-            raise ImageError("the header or a compressed frame is longer than any we read")
-        return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move, at no expense."""
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._stream.tell()
-
-
 def _frame_count(header: Dataset) -> int:
     return max(1, _whole(header, "NumberOfFrames", 1))
 
@@ -440,25 +362,3 @@ def _whole(header: Dataset, keyword: str, default: int | None = None) -> int:
         return int(value)
     except (TypeError, ValueError) as fault:
         raise ImageError(f"{keyword} is no number") from fault
-
-
-@contextmanager
-def _faults_named() -> Iterator[None]:
-    """Turn whatever a parser or decoder raises into an ImageError, and silence its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except ImageError:
-            raise
-        except InvalidDicomError as fault:
-            raise ImageError("the file is no DICOM object") from fault
-        except OSError as fault:
-            if fault.errno in _PASSING:
-                raise
-            raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
-        except MemoryError:
-            # What this machine lacks now says nothing about the object: it may be tried again.
-            raise
-        except Exception as fault:
-            raise ImageError(f"the object cannot be decoded ({type(fault).__name__})") from fault
