@@ -1,122 +1,227 @@
-"""Reports -> the archives: every attempt is a row, what a Peer has is not sent again."""
+"""Reports -> the Peers they are meant for: every attempt is a row, nothing is sent twice.
+
+A Peer that refuses a kind of object (no presentation context for its SOP Class, or the status
+0122H) is remembered as refusing it, and gets the next of :data:`gateway.outputs.FALLBACK` in the
+same go. The Dispatch rows say what is still to be done, so dying at any line loses nothing: what
+was answered is written at once, and what is written is not done again.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.utils import timezone
 
 from dicom_node import scu
-from dicom_node.errors import DicomError
-from gateway import leases, peers, spool
+from dicom_node.errors import DicomError, NoAcceptedContext
+from dicom_node.status import Status
+from gateway import dispatching, leases, peers, routing, spool
 from gateway.leases import LeaseLost, actor
-from gateway.models import Delivery, Instance, Peer, Report
+from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput
+from gateway.outputs import SOP_CLASSES, Output, accepted, chain
 from gateway.states import Event
 
 log = structlog.get_logger(__name__)
 
+THERE = (Delivery.Outcome.STORED, Delivery.Outcome.WARNING)
+
+
+@dataclass
+class Attempt:
+    """A Dispatch, the row of the attempt at it, and whether its kind is what the Peer refuses."""
+
+    dispatch: Dispatch
+    row: Delivery
+    is_unwanted: bool = False
+
+    def trouble(self) -> str:
+        """Say what went wrong, and where."""
+        if self.is_unwanted:
+            wanted = self.dispatch.instead_of or self.dispatch.report.kind
+            kinds = ", ".join(str(output.label) for output in chain(wanted))
+            return f"{self.row.peer.title}: the Peer accepts none of {kinds}"
+        status = "" if self.row.status is None else f"0x{self.row.status:04X} "
+        return f"{self.row.peer.title}: {status}{self.row.reason}"
+
 
 def deliver(batch: Sequence[Instance]) -> None:
-    """Send what each destination still lacks, one association a Peer, and write every attempt."""
+    """Send what waits for each Peer, one association a Peer, and write every attempt."""
     who = actor("courier")
-    receivers = list(peers.destinations())
-    if not receivers:
-        for instance in batch:
-            leases.wait_for_configuration(
-                instance, "no destination Peer: manage.py peer add TITLE HOST PORT --destination"
-            )
-        return
-    troubles: dict[int, list[Delivery]] = defaultdict(list)
-    for peer in receivers:
-        # A Peer may take its time to connect, to answer, and for each report.
-        leases.renew(batch, lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S)
-        for attempt in _send(peer, _lacking(batch, peer)):
-            if attempt.outcome in (Delivery.Outcome.RETRY, Delivery.Outcome.REFUSED):
-                troubles[attempt.report.instance_id].append(attempt)
+    ready = {instance.pk: instance for instance in dispatching.settle(batch, who)}
+    attempts: list[Attempt] = []
+    waiting = Dispatch.objects.filter(report__instance__in=ready, outcome=Dispatch.Outcome.WAITING)
+    for peer in list(Peer.objects.filter(pk__in=waiting.values("peer"))):
+        attempts += _serve(peer, ready, who)
     try:
         with transaction.atomic():
-            for instance in batch:
+            for instance in ready.values():
                 try:
-                    _conclude(instance, troubles[instance.pk], who)
+                    _conclude(instance, attempts, who)
                 except LeaseLost as lost:
                     log.warning("lease lost", error=str(lost))
     except DatabaseError as error:
-        log.error("left to their leases", rows=len(batch), error=repr(error))
+        log.error("left to their leases", rows=len(ready), error=repr(error))
 
 
-def _lacking(batch: Sequence[Instance], peer: Peer) -> list[Report]:
-    """Return the reports of `batch` that `peer` has not stored yet, oldest instance first."""
-    there = Delivery.objects.filter(
-        peer=peer, outcome__in=(Delivery.Outcome.STORED, Delivery.Outcome.WARNING)
+def _serve(peer: Peer, ready: dict[int, Instance], who: str) -> list[Attempt]:
+    """Send a Peer what waits for it, and what stands in for what it refuses."""
+    tried: dict[int, Attempt] = {}
+    for _ in Output:
+        # A Peer may take its time to connect, to answer, and for each report.
+        leases.renew(
+            list(ready.values()), lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S
+        )
+        _stand_in(peer, ready, who)
+        fresh = [row for row in _waiting(peer, ready) if row.pk not in tried]
+        if not fresh:
+            break
+        for attempt in _send(peer, fresh):
+            tried[attempt.dispatch.pk] = attempt
+    return list(tried.values())
+
+
+def _waiting(peer: Peer, ready: dict[int, Instance]) -> list[Dispatch]:
+    """Return what waits for `peer`, oldest instance first."""
+    rows = Dispatch.objects.filter(
+        report__instance__in=ready, peer=peer, outcome=Dispatch.Outcome.WAITING
     )
-    return list(
-        Report.objects.filter(instance__in=batch)
-        .exclude(deliveries__in=there)
-        .order_by("instance_id", "kind")
-    )
+    ordered = rows.order_by("report__instance_id", "report__kind", "pk")
+    return list(ordered.select_related("report"))
 
 
-def _send(peer: Peer, reports: Sequence[Report]) -> list[Delivery]:
-    """Try to store `reports` at `peer` and write one Delivery row for each."""
-    if not reports:
-        return []
-    attempts: list[Delivery] = []
-    spoilt: list[Delivery] = []
-    files: list[Path] = []
-    for report in reports:
-        attempt = Delivery(report=report, peer=peer, outcome=Delivery.Outcome.RETRY)
+def _stand_in(peer: Peer, ready: dict[int, Instance], who: str) -> None:
+    """Replace what waits for a Peer that refuses it, where something is left that it may take."""
+    refused = routing.refused_by(peer)
+    for row in _waiting(peer, ready) if refused else ():
+        found = accepted(row.report.kind, refused)
+        if found is None or found == row.report.kind:
+            continue
+        instance = ready.get(row.report.instance_id)
+        if instance is None:
+            continue
         try:
-            files.append(spool.verified(report.spool_name, sha256=report.sha256))
-            attempts.append(attempt)
+            dispatching.replace(row, instance, Output(found))
+        except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
+            dispatching.trouble(instance, error, who)
+            del ready[instance.pk]
+
+
+def _send(peer: Peer, rows: Sequence[Dispatch]) -> list[Attempt]:
+    """Try to store reports at `peer`; write an attempt for each, and what it brought."""
+    attempts = [
+        Attempt(row, Delivery(report=row.report, peer=peer, outcome=Delivery.Outcome.RETRY))
+        for row in rows
+    ]
+    files: list[tuple[Attempt, Path]] = []
+    for attempt in attempts:
+        report = attempt.dispatch.report
+        try:
+            files.append((attempt, spool.verified(report.spool_name, sha256=report.sha256)))
         except OSError as error:
-            attempt.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
-            spoilt.append(attempt)
-    if attempts:
-        _store(peer, files, attempts)
-    Delivery.objects.bulk_create([*attempts, *spoilt])
-    return [*attempts, *spoilt]
+            attempt.row.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
+    if files:
+        _store(peer, files)
+    with transaction.atomic():
+        Delivery.objects.bulk_create(attempt.row for attempt in attempts)
+        there = [attempt for attempt in attempts if attempt.row.outcome in THERE]
+        Dispatch.objects.filter(pk__in=[attempt.dispatch.pk for attempt in there]).update(
+            outcome=Dispatch.Outcome.STORED, ended_at=timezone.now()
+        )
+        _remember(peer, attempts)
+    return attempts
 
 
-def _store(peer: Peer, files: Sequence[Path], attempts: Sequence[Delivery]) -> None:
+def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]]) -> None:
     """Send `files` and write into each attempt what became of it."""
     try:
         outcomes = scu.store(
             peer.entity,
-            files,
+            [path for _, path in files],
             calling_title=settings.ECG_AE_TITLE,
             timeouts=peers.timeouts(),
         )
     except DicomError as error:
-        for attempt in attempts:
-            attempt.reason = str(error)[: leases.TEXT_LENGTH]
+        for attempt, _ in files:
+            attempt.row.reason = str(error)[: leases.TEXT_LENGTH]
             if not error.retryable:
-                attempt.outcome = Delivery.Outcome.REFUSED
+                attempt.row.outcome = Delivery.Outcome.REFUSED
+            attempt.is_unwanted = isinstance(error, NoAcceptedContext)
     except Exception as error:
         log.exception("attempt failed", peer=peer.title)
-        for attempt in attempts:
-            attempt.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
+        for attempt, _ in files:
+            attempt.row.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
     else:
-        for attempt, outcome in zip(attempts, outcomes, strict=True):
-            attempt.outcome = Delivery.Outcome(outcome.kind)
-            attempt.status = outcome.status
-            attempt.reason = outcome.reason[: leases.TEXT_LENGTH]
+        for (attempt, _), outcome in zip(files, outcomes, strict=True):
+            attempt.row.outcome = Delivery.Outcome(outcome.kind)
+            attempt.row.status = outcome.status
+            attempt.row.reason = outcome.reason[: leases.TEXT_LENGTH]
+            attempt.is_unwanted = _is_unwanted(outcome)
 
 
-def _conclude(instance: Instance, troubles: Sequence[Delivery], who: str) -> None:
-    """Move the row by what its attempts brought: all stored, some later, some never."""
-    if not troubles:
-        leases.advance(instance, Event.DELIVER, actor=who)
+def _is_unwanted(outcome: scu.StoreOutcome) -> bool:
+    """Return whether a Peer refused the kind of object rather than this one."""
+    if outcome.status is not None:
+        return outcome.status == Status.SOP_CLASS_NOT_SUPPORTED
+    # Refused before it was sent, though it could be read: no presentation context for it.
+    return outcome.kind == "refused" and bool(outcome.sop_instance_uid)
+
+
+def _remember(peer: Peer, attempts: Sequence[Attempt]) -> None:
+    """Keep which kinds a Peer refuses, and forget it of one that it has taken after all."""
+    unwanted = {a.dispatch.report.kind: a for a in attempts if a.is_unwanted}
+    for output, attempt in unwanted.items():
+        _, is_new = RefusedOutput.objects.update_or_create(
+            peer=peer,
+            output=output,
+            defaults={
+                "address": str(peer),
+                "sop_class_uid": SOP_CLASSES[output],
+                "reason": attempt.row.reason,
+                "refused_at": timezone.now(),
+            },
+        )
+        if is_new:
+            log.warning("output refused", peer=peer.title, output=output)
+    taken = {a.dispatch.report.kind for a in attempts if a.row.outcome in THERE} - set(unwanted)
+    RefusedOutput.objects.filter(peer=peer, output__in=taken).delete()
+
+
+def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None:
+    """Move the row by what is left of its Dispatches: nothing, some for later, some for good."""
+    left = set(
+        Dispatch.objects.filter(
+            report__instance=instance, outcome=Dispatch.Outcome.WAITING
+        ).values_list("pk", flat=True)
+    )
+    if not left:
+        leases.advance(instance, Event.DELIVER, actor=who, detail=_stand_ins(instance))
         log.info("delivered", instance=instance.pk)
         return
-    later = [t for t in troubles if t.outcome == Delivery.Outcome.RETRY]
-    chosen = later[0] if later else troubles[0]
-    status = "" if chosen.status is None else f"0x{chosen.status:04X} "
-    error = f"{chosen.peer.title}: {status}{chosen.reason}"
-    if later:
-        leases.postpone(instance, error, actor=who)
+    troubles = [attempt for attempt in attempts if attempt.dispatch.pk in left]
+    refused = [t for t in troubles if t.row.outcome == Delivery.Outcome.REFUSED]
+    later = [t for t in troubles if t.row.outcome != Delivery.Outcome.REFUSED]
+    if later or not refused:
+        reason = later[0].trouble() if later else "more became due while it was delivered"
+        if leases.postpone(instance, reason, actor=who):
+            return
     else:
-        leases.give_up(instance, error, actor=who)
+        leases.give_up(instance, refused[0].trouble(), actor=who)
+    Dispatch.objects.filter(pk__in=[t.dispatch.pk for t in refused]).update(
+        outcome=Dispatch.Outcome.REFUSED, ended_at=timezone.now()
+    )
+
+
+def _stand_ins(instance: Instance) -> str:
+    """Say what was stored in place of what a Peer refuses."""
+    stored = Dispatch.objects.filter(report__instance=instance, outcome=Dispatch.Outcome.STORED)
+    rows = stored.exclude(instead_of="").select_related("report", "peer").order_by("pk")
+    return "; ".join(
+        f"{row.peer.title}: {row.report.get_kind_display()}, "
+        f"for it refuses {row.get_instead_of_display()}"
+        for row in rows
+    )

@@ -66,6 +66,14 @@ def accepted(wanted: str, refused: Collection[str]) -> str | None:
     return found
 
 
+def chain(wanted: str) -> tuple[Output, ...]:
+    """Return `wanted` and what a Peer gets instead of it, in order."""
+    found = [Output(wanted)]
+    while (following := FALLBACK.get(found[-1])) is not None:
+        found.append(Output(following))
+    return tuple(found)
+
+
 def validate_outputs(value: Any) -> None:
     """Accept a list of different outputs.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
-from dicom_node.contexts import REPORT_CLASSES
+from gateway.outputs import SOP_CLASSES
 
 
 class ScriptedArchive:
@@ -20,11 +20,15 @@ class ScriptedArchive:
     port
         0: any free one.
     sop_classes
-        What it takes; by default the reports we send.
+        What it takes; by default all that we send.
     """
 
     def __init__(
-        self, status: int, *, port: int = 0, sop_classes: Sequence[str] = tuple(REPORT_CLASSES)
+        self,
+        status: int,
+        *,
+        port: int = 0,
+        sop_classes: Sequence[str] = tuple(SOP_CLASSES.values()),
     ) -> None:
         self.status = status
         self.stored: list[str] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from dicom_node.entity import ApplicationEntity
@@ -70,6 +72,13 @@ class Peer(models.Model):
         except ValueError as error:
             raise ValidationError(str(error)) from error
 
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete a Peer that no rule names: a rule that lost its Peers would send nowhere."""
+        rules: set[models.Model] = set(self.rules.all())
+        if rules:
+            raise ProtectedError(f"{self.title} is named by a routing rule.", rules)
+        return super().delete(*args, **kwargs)
+
     @property
     def entity(self) -> ApplicationEntity:
         """The address of this Peer as a value."""
@@ -79,11 +88,13 @@ class Peer(models.Model):
 class RefusedOutput(models.Model):
     """A kind of object that a Peer was seen to refuse: it gets the next of the chain instead.
 
-    A person who has changed the Peer's configuration deletes the row, and it is tried again.
+    A person who has changed the Peer's configuration deletes the row, and it is tried again. It
+    speaks of the address at which it was seen: another one is another archive.
     """
 
     peer = models.ForeignKey(Peer, on_delete=models.CASCADE, related_name="refused_outputs")
     output = models.CharField(max_length=24, choices=Output)
+    address = models.CharField(max_length=300, help_text="Title, host and port at that time.")
     sop_class_uid = models.CharField("SOP Class UID", max_length=UID_LENGTH)
     reason = models.CharField(max_length=300, blank=True)
     refused_at = models.DateTimeField(default=timezone.now)

@@ -38,8 +38,9 @@ class Report(models.Model):
 class Dispatch(models.Model):
     """A report meant for a Peer: decided once, when it was composed, whatever the rules say later.
 
-    It ends as stored, as refused, or as replaced: the Peer refuses this kind of object, and another
-    report of the same instance is meant for it instead.
+    It ends as stored; as refused; as replaced: the Peer refuses this kind of object, and another
+    report of the same instance is meant for it instead; or as withdrawn: the Peer receives no
+    reports any more.
     """
 
     class Outcome(models.TextChoices):
@@ -47,11 +48,18 @@ class Dispatch(models.Model):
         STORED = "stored", "Stored"
         REPLACED = "replaced", "Refused, another was sent"
         REFUSED = "refused", "Refused"
+        WITHDRAWN = "withdrawn", "No destination any more"
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="dispatches")
     peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="dispatches")
     rule = models.CharField(
         max_length=100, blank=True, help_text="Name of the routing rule; empty: no rule."
+    )
+    instead_of = models.CharField(
+        max_length=24,
+        choices=Output,
+        blank=True,
+        help_text="What was wanted where the Peer refuses that; empty: this itself.",
     )
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.WAITING)
     decided_at = models.DateTimeField(default=timezone.now)

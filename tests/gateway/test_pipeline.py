@@ -413,14 +413,14 @@ def test_what_one_archive_has_is_not_sent_again_when_another_is_away() -> None:
 def test_an_archive_that_takes_no_reports_fails_the_row_with_the_reason_and_it_can_be_resumed(
     orthanc: Orthanc,
 ) -> None:
-    with ScriptedArchive(0x0000, sop_classes=("1.2.840.10008.5.1.4.1.1.7",)) as archive:
+    with ScriptedArchive(0x0000, sop_classes=("1.2.840.10008.5.1.4.1.1.2",)) as archive:
         peer = destination(*archive.entity_args)
         row = take(picture())
         analyse_and_compose()
         deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.failed_in) == (State.FAILED, State.REPORTED)
-    assert peer.title in row.reason
+    assert row.reason.startswith(f"{peer.title}: the Peer accepts none of Basic Text SR, ")
     peer.title, peer.host, peer.port = orthanc.entity_args
     peer.save()
     assert leases.resume(row, actor="person")

@@ -1,0 +1,152 @@
+"""What is still meant for whom when a reported row is taken up: Peers, rules and people change.
+
+Decided once is decided, with these exceptions. A Peer that receives no reports any more is left
+out. A row for which nothing is meant (no destination when it was composed, or none is left) is
+routed as the tables are now. And what was refused for good is meant anew when a person has set the
+row going again, as the Peer is now.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import structlog
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from dicom_node.errors import DicomError
+from gateway import composition, leases, routing
+from gateway.leases import LeaseLost, put_back
+from gateway.models import Dispatch, Instance, Peer
+from gateway.outputs import Language, Output
+from gateway.routing import Decision, Meant, Routing
+from gateway.states import Event
+
+log = structlog.get_logger(__name__)
+
+NO_DESTINATION = "no destination Peer: manage.py peer add TITLE HOST PORT --destination"
+LIVE = (Dispatch.Outcome.WAITING, Dispatch.Outcome.STORED, Dispatch.Outcome.REPLACED)
+
+
+def settle(batch: Sequence[Instance], who: str) -> list[Instance]:
+    """Bring the Dispatches of leased, reported rows up to date; return the rows to go on with."""
+    rows: dict[int, list[Dispatch]] = defaultdict(list)
+    found = Dispatch.objects.filter(report__instance__in=batch).select_related("report", "peer")
+    for row in found.order_by("pk"):
+        rows[row.report.instance_id].append(row)
+    ready = []
+    for instance in batch:
+        try:
+            if _settle(instance, rows[instance.pk], who):
+                ready.append(instance)
+        except LeaseLost as lost:
+            log.warning("lease lost", error=str(lost))
+        except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
+            trouble(instance, error, who)
+    return ready
+
+
+def trouble(instance: Instance, error: Exception, who: str) -> None:
+    """Give a row up, or put it back, by whether trying again can help."""
+    if not isinstance(error, DicomError) or error.retryable:
+        put_back(instance, error, who)
+        return
+    try:
+        leases.give_up(instance, str(error), actor=who)
+    except (LeaseLost, DatabaseError) as second:
+        log.warning("left to its lease", instance=instance.pk, error=repr(second))
+
+
+def replace(dispatch: Dispatch, instance: Instance, output: Output) -> None:
+    """Mean another report for the Peer of `dispatch`, in its language, instead of the refused one.
+
+    Raises
+    ------
+    DicomError
+        The source cannot be reported on so.
+    """
+    language = Language(dispatch.report.language)
+    wanted = Output(dispatch.instead_of or dispatch.report.kind)
+    reports = composition.provide(instance, [(output, language)])
+    meant = Meant(dispatch.peer_id, output, language, instead_of=wanted)
+    with transaction.atomic():
+        composition.dispatch([meant], reports, rule=dispatch.rule)
+        _end([dispatch], Dispatch.Outcome.REPLACED)
+
+
+def _settle(instance: Instance, rows: list[Dispatch], who: str) -> bool:
+    done = (Dispatch.Outcome.STORED, Dispatch.Outcome.WITHDRAWN)
+    gone = [row for row in rows if row.outcome not in done and not row.peer.is_destination]
+    _end(gone, Dispatch.Outcome.WITHDRAWN)
+    back = {
+        row.peer_id: row.peer
+        for row in rows
+        if row.outcome in (Dispatch.Outcome.REFUSED, Dispatch.Outcome.WITHDRAWN)
+        and row.peer.is_destination
+    }
+    for peer in back.values():
+        _mean_anew(instance, peer, [row for row in rows if row.peer_id == peer.pk])
+    if back or any(row.outcome in LIVE for row in rows):
+        return True
+    return _route(instance, who)
+
+
+def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> None:
+    """Mean for a Peer what was once wanted for it, as it is now."""
+    receiver = routing.receiver(peer)
+    by_language: dict[Language, list[Output]] = defaultdict(list)
+    for row in rows:
+        wanted = Output(row.instead_of or row.report.kind)
+        by_language[Language(row.report.language)].append(wanted)
+    plan = [
+        Meant(peer.pk, meant.output, language, meant.instead_of)
+        for language, outputs in by_language.items()
+        for meant in routing.meant_for(receiver, dict.fromkeys(outputs))
+    ]
+    pairs = {(meant.output, meant.language) for meant in plan}
+    reports = composition.provide(instance, pairs)
+    superfluous = [
+        row
+        for row in rows
+        if row.outcome != Dispatch.Outcome.STORED
+        and (Output(row.report.kind), Language(row.report.language)) not in pairs
+    ]
+    with transaction.atomic():
+        _end(superfluous, Dispatch.Outcome.REPLACED)
+        composition.dispatch(plan, reports, rule=next((row.rule for row in rows), ""))
+
+
+def _route(instance: Instance, who: str) -> bool:
+    """Decide for a row for which nothing is meant; False when there is nothing to send."""
+    decision = Routing().decide(instance)
+    rule = decision.rule.name if decision.rule else ""
+    if decision.is_nowhere:
+        detail = f"nothing was sent: routing rule {rule} has no destination"
+        leases.advance(instance, Event.DELIVER, actor=who, detail=detail)
+        log.info("sent nowhere", instance=instance.pk, rule=rule)
+        return False
+    if not decision.plan:
+        leases.wait_for_configuration(instance, _missing(decision))
+        return False
+    reports = composition.provide(instance, decision.pairs)
+    with transaction.atomic():
+        composition.dispatch(decision.plan, reports, rule=rule)
+    return True
+
+
+def _missing(decision: Decision) -> str:
+    if decision.rule is None:
+        return NO_DESTINATION
+    return f"routing rule {decision.rule.name}: none of its Peers receives reports now"
+
+
+def _end(rows: Sequence[Dispatch], outcome: Dispatch.Outcome) -> None:
+    """End Dispatches that were not stored meanwhile."""
+    if not rows:
+        return
+    Dispatch.objects.filter(pk__in=[row.pk for row in rows]).exclude(
+        outcome=Dispatch.Outcome.STORED
+    ).update(outcome=outcome, ended_at=timezone.now())
+    for row in rows:
+        row.outcome = outcome
