@@ -18,10 +18,15 @@ STORAGE_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture Image Storage",
 }
 
-# What we send: the readable report and the machine readable one.
+# What we send: the readable report and the machine readable one; the others where a Peer asks for
+# them, or refuses those.
 REPORT_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.88.11": "Basic Text SR Storage",
+    "1.2.840.10008.5.1.4.1.1.88.22": "Enhanced SR Storage",
     "1.2.840.10008.5.1.4.1.1.88.33": "Comprehensive SR Storage",
+    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR Storage",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
+    "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF Storage",
 }
 
 IMPLICIT_LE: Final = "1.2.840.10008.1.2"

@@ -9,11 +9,12 @@ from pathlib import Path
 from programs import require
 
 # What PixelMed's validator says of any report of these templates: it does not know this SNOMED
-# code, a NUM under a CODE lies outside the extensible template, and its list of headings in LOINC
-# is that of 2005.
+# code, a NUM under a CODE and a source that is no image lie outside the extensible template, and
+# its list of headings in LOINC is that of 2005.
 _ALLOWED = (
     re.compile(r"\(268400002,SCT,.*\) not found in context group 100"),
     re.compile(r"/CODE \([^/]*\)/NUM \(122157,DCM,\"Probability\"\): Content Item not in template"),
+    re.compile(r"/(WAVEFORM|COMPOSITE) \(260753009,SCT,\"Source\"\): Content Item not in template"),
     re.compile(r"/CONTAINER \((19005-8|59776-5|55111-9|55113-5),LN,.*Content Item not in template"),
 )
 

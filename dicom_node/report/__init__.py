@@ -28,7 +28,14 @@ from pydicom.dataset import Dataset
 
 from dicom_node.report.basic_text import basic_text_tree
 from dicom_node.report.comprehensive import comprehensive_tree
-from dicom_node.report.document import BASIC_TEXT, COMPREHENSIVE, document, to_bytes
+from dicom_node.report.document import (
+    BASIC_TEXT,
+    COMPREHENSIVE,
+    COMPREHENSIVE_3D,
+    ENHANCED,
+    structured_report,
+    to_bytes,
+)
 from dicom_node.report.result import (
     AnalysisResult,
     Device,
@@ -60,7 +67,9 @@ __all__ = [
 Raster = npt.NDArray[np.uint8]
 
 #: What can be composed, by name.
-OUTPUTS: Final = {kind.name: kind for kind in (BASIC_TEXT, COMPREHENSIVE)}
+OUTPUTS: Final = {
+    kind.name: kind for kind in (BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED)
+}
 
 
 def compose(
@@ -111,5 +120,5 @@ def compose(
             tree = basic_text_tree(checked, result, speech)
         else:
             tree = comprehensive_tree(checked, result, uids, speech)
-        made[name] = document(OUTPUTS[name], checked, result, tree=tree, uids=uids)
+        made[name] = structured_report(OUTPUTS[name], checked, result, tree=tree, uids=uids)
     return made

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node import codes
 from dicom_node.report import wording
-from dicom_node.report.content import code, container, image, text
+from dicom_node.report.content import code, container, text
 from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult
 from dicom_node.report.source import Source
@@ -17,7 +17,8 @@ from dicom_node.report.speech import Speech
 
 def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> Dataset:
     """Return the root content item."""
-    reference = source.reference(result.frame_number)
+    page = () if source.is_picture else wording.page_read(result, speech)
+    descriptions = [wording.algorithm(result, speech, *page), *wording.stated(result, speech)]
     return container(
         None,
         codes.ECG_REPORT,
@@ -27,25 +28,28 @@ def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> D
             container(
                 "CONTAINS",
                 codes.IMPRESSIONS,
-                [text("CONTAINS", codes.IMPRESSION, wording.impression(result))],
+                [text("CONTAINS", codes.IMPRESSION, wording.impression(result, speech))],
             ),
             container(
                 "CONTAINS",
                 codes.FINDINGS,
                 [
-                    text("CONTAINS", codes.FINDING, wording.finding_line(finding))
+                    text("CONTAINS", codes.FINDING, wording.finding_line(result, finding, speech))
                     for finding in result.ordered
                 ],
             ),
             container(
                 "CONTAINS",
                 codes.PROCEDURE_DESCRIPTIONS,
-                [text("CONTAINS", codes.PROCEDURE_DESCRIPTION, wording.algorithm(result))],
+                [text("CONTAINS", codes.PROCEDURE_DESCRIPTION, said) for said in descriptions],
             ),
             container(
                 "CONTAINS",
                 codes.KEY_IMAGES,
-                [image("CONTAINS", codes.BEST_ILLUSTRATION, reference)],
+                [
+                    source.item("CONTAINS", codes.BEST_ILLUSTRATION, frame)
+                    for frame in source.frames_to_name(result.frames)
+                ],
             ),
         ],
         template="2000",

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node import codes
 from dicom_node.report import wording
-from dicom_node.report.content import code, container, image, num, outline, text, uidref
+from dicom_node.report.content import code, container, num, outline, text, uidref
 from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult, FindingResult
 from dicom_node.report.source import Source
@@ -23,7 +23,6 @@ def comprehensive_tree(
     source: Source, result: AnalysisResult, uids: DerivedUids, speech: Speech
 ) -> Dataset:
     """Return the root content item."""
-    groups = result.present or result.ordered[:1]
     return container(
         None,
         codes.MEASUREMENT_REPORT,
@@ -31,61 +30,75 @@ def comprehensive_tree(
             code("HAS CONCEPT MOD", codes.LANGUAGE, speech.concept),
             *observer_context(result.device),
             code("HAS CONCEPT MOD", codes.PROCEDURE_REPORTED, codes.ECG_12_LEAD),
-            _image_library(source, result),
+            _library(source, result),
             container(
                 "CONTAINS",
                 codes.IMAGING_MEASUREMENTS,
                 [
-                    *_algorithm(result),
-                    *(_group(source, result, uids, finding) for finding in groups),
+                    *_algorithm(result, speech),
+                    *(
+                        _group(source, result, uids, finding, speech)
+                        for finding in _groups(source, result)
+                    ),
                 ],
             ),
-            container("CONTAINS", codes.QUALITATIVE_EVALUATIONS, _evaluations(result)),
+            container(
+                "CONTAINS", codes.QUALITATIVE_EVALUATIONS, _evaluations(source, result, speech)
+            ),
         ],
         template="1500",
     )
 
 
-def _image_library(source: Source, result: AnalysisResult) -> Dataset:
-    """TID 1600, one image."""
-    entry = image(
-        "CONTAINS",
-        codes.SOURCE,
-        source.reference(result.frame_number),
-        [
-            code("HAS ACQ CONTEXT", codes.MODALITY, codes.ELECTROCARDIOGRAPHY),
-            num("HAS ACQ CONTEXT", codes.PIXEL_ROWS, str(source.rows), codes.PIXELS),
-            num("HAS ACQ CONTEXT", codes.PIXEL_COLUMNS, str(source.columns), codes.PIXELS),
-        ],
-    )
-    group = container("CONTAINS", codes.IMAGE_LIBRARY_GROUP, [entry])
+def _groups(source: Source, result: AnalysisResult) -> Sequence[FindingResult]:
+    """The positives; the likeliest finding if there is none; nothing where there are no regions.
+
+    A report of this title with a group that has no region shows an empty pane in a widely used
+    viewer, hence one group at least of a picture, the region in each, and none of anything else.
+    """
+    if not source.is_picture:
+        return ()
+    return result.present or result.ordered[:1]
+
+
+def _library(source: Source, result: AnalysisResult) -> Dataset:
+    """What was read: of a picture TID 1600 with those of its frames, else the object itself.
+
+    An Image Library holds images alone; TID 1500 is extensible, and its root takes the reference.
+    """
+    if not source.is_picture:
+        return source.item("CONTAINS", codes.SOURCE)
+    described = [
+        code("HAS ACQ CONTEXT", codes.MODALITY, codes.ELECTROCARDIOGRAPHY),
+        num("HAS ACQ CONTEXT", codes.PIXEL_ROWS, str(source.rows), codes.PIXELS),
+        num("HAS ACQ CONTEXT", codes.PIXEL_COLUMNS, str(source.columns), codes.PIXELS),
+    ]
+    entries = [source.item("CONTAINS", codes.SOURCE, frame, described) for frame in result.frames]
+    group = container("CONTAINS", codes.IMAGE_LIBRARY_GROUP, entries)
     return container("CONTAINS", codes.IMAGE_LIBRARY, [group])
 
 
-def _algorithm(result: AnalysisResult) -> list[Dataset]:
+def _algorithm(result: AnalysisResult, speech: Speech) -> list[Dataset]:
     """TID 4019; here and once, since in the evaluations it would collide with their texts."""
     return [
         text("HAS CONCEPT MOD", codes.ALGORITHM_NAME, result.model_name),
         text("HAS CONCEPT MOD", codes.ALGORITHM_VERSION, result.model_version),
-        text(
-            "HAS CONCEPT MOD",
-            codes.ALGORITHM_PARAMETERS,
-            f"Weights SHA-256 {result.model_sha256}. {wording.thresholds(result)}",
-        ),
+        text("HAS CONCEPT MOD", codes.ALGORITHM_PARAMETERS, wording.parameters(result, speech)),
     ]
 
 
 def _group(
-    source: Source, result: AnalysisResult, uids: DerivedUids, finding: FindingResult
+    source: Source,
+    result: AnalysisResult,
+    uids: DerivedUids,
+    finding: FindingResult,
+    speech: Speech,
 ) -> Dataset:
-    """TID 1501 for a positive; for the likeliest finding, without naming it one, if there is none.
-
-    A report of this title with a group that has no region shows an empty pane in a widely used
-    viewer, hence one group at least, and the region in each.
-    """
+    """TID 1501; a finding that is not present is not named as one."""
     named = codes.FINDING_CODES[finding.key]
+    tracked = wording.tracking_identifier(finding, speech)
     items = [
-        text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, wording.tracking_identifier(finding)),
+        text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, tracked),
         uidref("HAS OBS CONTEXT", codes.TRACKING_UID, uids.derive("tracking", finding.key)),
     ]
     if finding.verdict == "present":
@@ -99,34 +112,19 @@ def _group(
             [code("HAS CONCEPT MOD", codes.FINDING, named)],
         )
     )
-    pictured = image("SELECTED FROM", codes.SOURCE, source.reference(result.frame_number))
-    items.append(outline("CONTAINS", codes.OUTLINE, _region(source, result), pictured))
+    pictured = source.item("SELECTED FROM", codes.SOURCE, result.frame_of(finding))
+    region = source.clip(result.region_of(finding))
+    items.append(outline("CONTAINS", codes.OUTLINE, region, pictured))
     return container("CONTAINS", codes.MEASUREMENT_GROUP, items, template="1501")
 
 
-def _region(source: Source, result: AnalysisResult) -> Sequence[tuple[float, float]]:
-    """The tracing within the stored picture's edges; without one, the whole picture."""
-    columns, rows = float(source.columns), float(source.rows)
-    whole = [(0.0, 0.0), (columns, 0.0), (columns, rows), (0.0, rows)]
-    if result.region is None:
-        return whole
-    inside = [(min(max(x, 0.0), columns), min(max(y, 0.0), rows)) for x, y in result.region]
-    # A region beside the picture shrinks to a line or a point, which marks nothing.
-    return inside if _area_px(inside) > 0.0 else whole
-
-
-def _area_px(corners: Sequence[tuple[float, float]]) -> float:
-    """The area of a polygon, by the shoelace formula."""
-    pairs = zip(corners, [*corners[1:], corners[0]], strict=True)
-    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)) / 2.0
-
-
-def _evaluations(result: AnalysisResult) -> list[Dataset]:
+def _evaluations(source: Source, result: AnalysisResult, speech: Speech) -> list[Dataset]:
     """All ten findings, and in texts what some viewers do not print of numbers."""
-    items = [text("CONTAINS", codes.SUMMARY, wording.summary(result))]
+    items = [text("CONTAINS", codes.SUMMARY, wording.summary(result, speech))]
     for finding in result.ordered:
         probability = num("HAS PROPERTIES", codes.PROBABILITY, finding.percent, codes.PERCENT)
         name = codes.FINDING_CODES[finding.key]
         items.append(code("CONTAINS", name, codes.VERDICTS[finding.verdict], [probability]))
-    items.append(text("CONTAINS", codes.COMMENT, wording.comment(result)))
+    page = () if source.is_picture else wording.page_read(result, speech)
+    items.append(text("CONTAINS", codes.COMMENT, wording.comment(result, speech, *page)))
     return items

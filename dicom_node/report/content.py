@@ -22,6 +22,8 @@ Relationship = Literal[
     "SELECTED FROM",
 ]
 
+ReferenceType = Literal["IMAGE", "WAVEFORM", "COMPOSITE"]
+
 
 def _item(
     relationship: Relationship | None, value_type: str, name: Concept, children: Sequence[Dataset]
@@ -93,15 +95,16 @@ def uidref(relationship: Relationship, name: Concept, value: str) -> Dataset:
     return ds
 
 
-def image(
+def reference(
     relationship: Relationship,
+    value_type: ReferenceType,
     name: Concept,
-    reference: Dataset,
+    referenced: Dataset,
     children: Sequence[Dataset] = (),
 ) -> Dataset:
-    """An IMAGE item; `reference` is an item of a Referenced SOP Sequence."""
-    ds = _item(relationship, "IMAGE", name, children)
-    ds.ReferencedSOPSequence = ItemSequence([reference])
+    """An item that refers to an object; `referenced` is an item of a Referenced SOP Sequence."""
+    ds = _item(relationship, value_type, name, children)
+    ds.ReferencedSOPSequence = ItemSequence([referenced])
     return ds
 
 

@@ -1,4 +1,4 @@
-"""The modules around a content tree: patient, study, series, equipment, SR document, SOP common."""
+"""The modules around a content: patient, study, series, equipment, SR document, SOP common."""
 
 import re
 from dataclasses import dataclass
@@ -23,21 +23,32 @@ _OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)")
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the documents: its name, SOP Class and series number."""
+    """One of the documents: its name, SOP Class, Modality and series number."""
 
     name: str
     sop_class_uid: str
+    modality: str
     series_number: int
 
 
-BASIC_TEXT: Final = Kind("basic_text", "1.2.840.10008.5.1.4.1.1.88.11", 9001)
-COMPREHENSIVE: Final = Kind("comprehensive", "1.2.840.10008.5.1.4.1.1.88.33", 9002)
+BASIC_TEXT: Final = Kind("basic_text", "1.2.840.10008.5.1.4.1.1.88.11", "SR", 9001)
+COMPREHENSIVE: Final = Kind("comprehensive", "1.2.840.10008.5.1.4.1.1.88.33", "SR", 9002)
+RESULT_PAGE: Final = Kind("result_page", "1.2.840.10008.5.1.4.1.1.7", "OT", 9003)
+PDF: Final = Kind("pdf", "1.2.840.10008.5.1.4.1.1.104.1", "DOC", 9004)
+ENHANCED: Final = Kind("enhanced", "1.2.840.10008.5.1.4.1.1.88.22", "SR", 9005)
+COMPREHENSIVE_3D: Final = Kind("comprehensive_3d", "1.2.840.10008.5.1.4.1.1.88.34", "SR", 9006)
 
 
-def document(
-    kind: Kind, source: Source, result: AnalysisResult, *, tree: Dataset, uids: DerivedUids
+def header(
+    kind: Kind, source: Source, result: AnalysisResult, *, uids: DerivedUids, of: tuple[str, ...]
 ) -> Dataset:
-    """Return a whole SR document: `tree` with its modules and File Meta Information."""
+    """Return what every document begins with, with File Meta Information.
+
+    Parameters
+    ----------
+    of : tuple of str
+        What the UIDs depend on besides source, result and kind, such as a digest of pixels.
+    """
     moment = _moment(source, result)
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
@@ -45,32 +56,42 @@ def document(
     ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = moment.strftime("%H%M%S")
     ds.TimezoneOffsetFromUTC = moment.strftime("%z")[:5]
     ds.SOPClassUID = UID(kind.sop_class_uid)
-    ds.SOPInstanceUID = uids.derive(kind.name, "instance")
+    ds.SOPInstanceUID = uids.derive(kind.name, "instance", *of)
     source.copy_identity(ds)
 
-    # SR Document Series (PS3.3 C.17.1), General Equipment (C.7.5.1)
-    ds.Modality = "SR"
-    ds.SeriesInstanceUID = uids.derive(kind.name, "series")
+    # General Series (PS3.3 C.7.3.1), SR Document Series (C.17.1), General Equipment (C.7.5.1)
+    ds.Modality = kind.modality
+    ds.SeriesInstanceUID = uids.derive(kind.name, "series", *of)
     ds.SeriesNumber = kind.series_number
     ds.SeriesDescription = SERIES_DESCRIPTION
-    ds.ReferencedPerformedProcedureStepSequence = ItemSequence([])
     ds.Manufacturer = result.device.manufacturer
     ds.ManufacturerModelName = result.device.model
     ds.DeviceSerialNumber = result.device.serial
     ds.SoftwareVersions = result.device.software_version
 
-    # SR Document General (C.17.2)
     ds.InstanceNumber = 1
+    ds.ContributingEquipmentSequence = ItemSequence([_equipment(result.device, moment)])
+    ds.file_meta = _file_meta(ds)
+    return ds
+
+
+def structured_report(
+    kind: Kind, source: Source, result: AnalysisResult, *, tree: Dataset, uids: DerivedUids
+) -> Dataset:
+    """Return a whole SR document around its content tree."""
+    ds = header(kind, source, result, uids=uids, of=())
+    if orders := source.orders():
+        ds.ReferencedRequestSequence = ItemSequence(orders)
+    ds.ReferencedPerformedProcedureStepSequence = ItemSequence([])
+
+    # SR Document General (C.17.2)
     ds.CompletionFlag = "COMPLETE"
     ds.VerificationFlag = "UNVERIFIED"
     ds.PreliminaryFlag = "PRELIMINARY"
     ds.AuthorObserverSequence = ItemSequence([_author(result.device)])
     ds.PerformedProcedureCodeSequence = ItemSequence([])
     ds.CurrentRequestedProcedureEvidenceSequence = ItemSequence([source.evidence()])
-    ds.ContributingEquipmentSequence = ItemSequence([_equipment(result.device, moment)])
-
     ds.update(tree)
-    ds.file_meta = _file_meta(ds)
     return ds
 
 

@@ -1,9 +1,10 @@
-"""The picture a report is about: what may be referred to, and what is copied from it.
+"""The object a report is about: what may be referred to, and what is copied from it.
 
 Rules
 -----
-* Without valid Study, Series and SOP Instance UIDs and a SOP Class UID nothing can be referred to,
-  and without Rows and Columns no region means anything: ReportError.
+* Without valid Study, Series and SOP Instance UIDs and a SOP Class UID nothing can be referred to:
+  ReportError. Likewise a picture without Rows and Columns: no region of it would mean anything.
+* A waveform and a document are no pictures, and have neither regions nor frames to name.
 * Names and other text of patient, study and order are copied in Unicode, over-long ones too,
   without control characters; what cannot be read becomes U+FFFD, which a person sees.
 * Identifiers of patient and order are copied as they are or not at all: one that holds a control
@@ -19,6 +20,7 @@ Rules
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -29,19 +31,38 @@ from pydicom.uid import UID
 from pydicom.valuerep import STR_VR
 
 from dicom_node.charset import decode_dataset
+from dicom_node.codes import Concept
 from dicom_node.report import attributes
-from dicom_node.report.result import ReportError
+from dicom_node.report.content import ReferenceType, Relationship, reference
+from dicom_node.report.region import clip
+from dicom_node.report.result import Corners, ReportError
 
 #: Control characters, but for the escape that changes character sets (PS3.5 section 6.1.3).
 _CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")
 _REFERABLE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
+# PS3.3 section A.34, A.45: classes whose objects have no pixels.
+_WAVEFORMS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.9(\..+)?")
+_DOCUMENTS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.104\..+")
+
+
 @dataclass(frozen=True)
 class Source:
-    """The header of a picture, decoded and checked."""
+    """The header of an object, decoded and checked.
+
+    Attributes
+    ----------
+    value_type : {"IMAGE", "WAVEFORM", "COMPOSITE"}
+        As what content items refer to it.
+    rows, columns : int
+        0 where it is no picture.
+    frames : int
+        1 where it is no picture.
+    """
 
     header: Dataset
+    value_type: ReferenceType
     rows: int
     columns: int
     frames: int
@@ -65,15 +86,38 @@ class Source:
         for keyword in _REFERABLE:
             if not attributes.is_uid(header.get(keyword)):
                 raise ReportError(f"the source has no legal {keyword}, so nothing can refer to it")
+        value_type = _value_type(str(header.SOPClassUID))
+        if value_type != "IMAGE":
+            return cls(header, value_type, 0, 0, 1)
         rows, columns = _count(header, "Rows"), _count(header, "Columns")
         if rows < 1 or columns < 1:
             raise ReportError("the source has no Rows and Columns, so no region can be told")
-        return cls(header, rows, columns, max(1, _count(header, "NumberOfFrames")))
+        return cls(header, value_type, rows, columns, max(1, _count(header, "NumberOfFrames")))
 
     @property
     def uid(self) -> str:
         """The SOP Instance UID."""
         return str(self.header.SOPInstanceUID)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it has pixels, hence regions and frames."""
+        return self.value_type == "IMAGE"
+
+    def frames_to_name(self, frames: Sequence[int | None]) -> Sequence[int | None]:
+        """The frames that can be named of those a result is of."""
+        return frames if self.is_picture else (None,)
+
+    def item(
+        self,
+        relationship: Relationship,
+        name: Concept,
+        frame_number: int | None = None,
+        children: Sequence[Dataset] = (),
+    ) -> Dataset:
+        """Return a content item that refers to the object, or to one frame of it."""
+        referenced = self.reference(frame_number)
+        return reference(relationship, self.value_type, name, referenced, children)
 
     def reference(self, frame_number: int | None = None) -> Dataset:
         """Return an item of a Referenced SOP Sequence; the frame only where there are several.
@@ -86,7 +130,7 @@ class Source:
         item = Dataset()
         item.ReferencedSOPClassUID = UID(str(self.header.SOPClassUID))
         item.ReferencedSOPInstanceUID = UID(self.uid)
-        if frame_number is not None:
+        if frame_number is not None and self.is_picture:
             if not 1 <= frame_number <= self.frames:
                 raise ReportError(
                     f"expected a frame of 1 to {self.frames}, received {frame_number}"
@@ -94,6 +138,10 @@ class Source:
             if self.frames > 1:
                 item.ReferencedFrameNumber = frame_number
         return item
+
+    def clip(self, region: Corners | None) -> Corners:
+        """The part of a region inside the picture's edges; without any, the whole picture."""
+        return clip(region, rows=self.rows, columns=self.columns)
 
     def evidence(self) -> Dataset:
         """Return an item of the Current Requested Procedure Evidence Sequence."""
@@ -106,26 +154,26 @@ class Source:
         return study
 
     def copy_identity(self, report: Dataset) -> None:
-        """Copy patient, study and order to a report (PS3.3 C.7.1, C.7.2, C.17.2)."""
+        """Copy patient and study to a report (PS3.3 C.7.1, C.7.2)."""
         report.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
         for keyword in attributes.ALWAYS:
             _copy_or_empty(report, keyword, self.header)
         for keyword in attributes.WHERE_PRESENT:
             _copy(report, keyword, self.header)
-        if orders := self._orders():
-            report.ReferencedRequestSequence = ItemSequence(orders)
 
     def identity_digest(self) -> str:
-        """Return a digest of all that `copy_identity` copies."""
+        """Return a digest of all that tells patient, study and order."""
         identity = Dataset()
         self.copy_identity(identity)
+        if orders := self.orders():
+            identity.ReferencedRequestSequence = ItemSequence(orders)
         written = DicomBytesIO()
         written.is_implicit_VR, written.is_little_endian = False, True
         write_dataset(written, identity, "utf_8")
         return hashlib.sha256(written.getvalue()).hexdigest()
 
-    def _orders(self) -> list[Dataset]:
-        """The requests the picture was made for, so that the report joins them (PS3.3 C.17.2).
+    def orders(self) -> list[Dataset]:
+        """Return the requests the object was made for, so that the report joins them (C.17.2).
 
         What a request does not say itself is taken from the header where there is but one request:
         of several, nobody could tell whose it is.
@@ -144,6 +192,12 @@ class Source:
         for keyword in attributes.ORDER_ALWAYS:
             _copy_or_empty(item, keyword, *places)
         return item
+
+
+def _value_type(sop_class_uid: str) -> ReferenceType:
+    if _WAVEFORMS.fullmatch(sop_class_uid):
+        return "WAVEFORM"
+    return "COMPOSITE" if _DOCUMENTS.fullmatch(sop_class_uid) else "IMAGE"
 
 
 def _check_identifiers(given: Dataset, read: Dataset) -> None:

@@ -1,108 +1,207 @@
-"""The sentences that both documents share, so that they cannot disagree."""
+"""The sentences that all documents share, so that they cannot disagree, in any language.
 
+Every sentence is marked by `gettext_noop` and said by `Speech.say`: one that is not marked would
+stay English in every language.
+"""
+
+from collections.abc import Iterable
 from typing import Final
 
 from dicom_node.codes import FINDING_CODES
 from dicom_node.report.result import AnalysisResult, FindingResult
+from dicom_node.report.speech import Speech, gettext_noop
 
 NEW_LINE: Final = "\r\n"
-UNVERIFIED: Final = (
+UNVERIFIED: Final = gettext_noop(
     "AI RESULT - UNVERIFIED. Decision support, not a diagnosis until a physician confirms it."
 )
-NONE_PRESENT: Final = (
+NONE_PRESENT: Final = gettext_noop(
     "None of the ten findings was called present. This does not mean a normal ECG."
 )
-CONTRADICTION: Final = (
+CONTRADICTION: Final = gettext_noop(
     "CONTRADICTION: a normal ECG and abnormal findings are both called present. Read the tracing."
 )
-ONLY_THESE: Final = (
+ONLY_THESE: Final = gettext_noop(
     "Only these ten findings were looked for; ischaemia, infarction and all others were not."
 )
-NOT_VALIDATED: Final = "not validated: too few real ECGs behind it"
+NOT_VALIDATED: Final = gettext_noop("not validated: too few real ECGs behind it")
+NOT_VALIDATED_SHORT: Final = gettext_noop("not validated")
+
+#: The findings as the codes call them.
+FINDING_NAMES: Final = {
+    "normal": gettext_noop("Normal ECG"),
+    "pvc": gettext_noop("Ventricular premature contraction"),
+    "preexcitation": gettext_noop("Ventricular pre-excitation"),
+    "clbbb": gettext_noop("Complete left bundle branch block"),
+    "crbbb": gettext_noop("Complete right bundle branch block"),
+    "af": gettext_noop("Atrial fibrillation"),
+    "afl": gettext_noop("Atrial flutter"),
+    "atrial_escape": gettext_noop("Atrial escape complex"),
+    "pac": gettext_noop("Atrial premature contraction"),
+    "at": gettext_noop("Atrial tachycardia"),
+}
+VERDICTS: Final = {
+    "present": gettext_noop("PRESENT"),
+    "undetermined": gettext_noop("UNDETERMINED"),
+    "absent": gettext_noop("ABSENT"),
+}
+_FINDING_LINE: Final = gettext_noop(
+    "%(finding)s: %(verdict)s (probability %(probability)s %%, threshold %(threshold)s %%)"
+)
+_SHORT: Final = gettext_noop("%(finding)s %(probability)s %%")
+_VERDICT_OF: Final = gettext_noop("%(finding)s: %(verdict)s")
+_REMARKED: Final = gettext_noop("%(line)s [%(remark)s]")
+_ON_PAGE: Final = gettext_noop("%(line)s, page %(number)s")
+_IS_PRESENT: Final = gettext_noop("PRESENT: %(finding)s")
+_IS_UNDETERMINED: Final = gettext_noop("UNDETERMINED: %(finding)s")
+_BELOW: Final = gettext_noop("Below threshold: %(findings)s")
+_PICTURE: Final = gettext_noop("Picture: %(note)s")
+_STATED: Final = gettext_noop("Stated by the source, not by this gateway: %(statements)s")
+_PAGE_READ: Final = gettext_noop("Page %(number)s of the source was read.")
+_MADE_BY: Final = gettext_noop(
+    "Automated reading of the picture of an ECG by %(name)s %(version)s, "
+    "weights SHA-256 %(sha256)s."
+)
+_PARAMETERS: Final = gettext_noop("Weights SHA-256 %(sha256)s. %(thresholds)s")
+_THRESHOLDS: Final = gettext_noop("Thresholds in percent: %(thresholds)s")
+# xgettext:no-python-format
+_NEED_NOT_ADD_UP: Final = gettext_noop(
+    "Each probability is estimated by itself; the ten need not add up to 100 %."
+)
+_DOUBTFUL: Final = gettext_noop("Not validated: %(findings)s.")
+_COMMA: Final = gettext_noop(", ")
+_SEMICOLON: Final = gettext_noop("; ")
 
 
-def meaning(finding: FindingResult) -> str:
-    """The name of a finding as the codes say it."""
-    return FINDING_CODES[finding.key].meaning
+def meaning(finding: FindingResult, speech: Speech) -> str:
+    """The name of a finding."""
+    return speech.say(FINDING_NAMES[finding.key])
 
 
-def finding_line(finding: FindingResult) -> str:
-    """One finding with its verdict, probability and threshold."""
-    line = (
-        f"{meaning(finding)}: {finding.verdict.upper()} (probability {finding.percent} %, "
-        f"threshold {finding.threshold_percent} %)"
+def verdict(finding: FindingResult, speech: Speech) -> str:
+    """The verdict in a word."""
+    return speech.say(VERDICTS[finding.verdict])
+
+
+def finding_line(result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
+    """One finding with its verdict, probability and threshold; its page where there are several."""
+    line = speech.say(
+        _FINDING_LINE,
+        finding=meaning(finding, speech),
+        verdict=verdict(finding, speech),
+        probability=finding.percent,
+        threshold=finding.threshold_percent,
     )
-    return line if finding.validated else f"{line} [{NOT_VALIDATED}]"
+    if len(result.frames) > 1:
+        line = speech.say(_ON_PAGE, line=line, number=result.frame_of(finding) or 1)
+    return line if finding.validated else remarked(line, NOT_VALIDATED, speech)
 
 
-def impression(result: AnalysisResult) -> str:
+def impression(result: AnalysisResult, speech: Speech) -> str:
     """The disclaimer, what is present, what is undetermined, what stayed below; the limits."""
-    lines = [UNVERIFIED]
-    lines += [f"PRESENT: {_short(finding)}" for finding in result.present]
-    lines += _remarks(result)
-    lines += [f"UNDETERMINED: {_short(f)}" for f in result.ordered if f.verdict == "undetermined"]
-    if below := [f for f in result.ordered if f.verdict == "absent"]:
-        lines.append("Below threshold: " + ", ".join(map(_short, below)))
-    return NEW_LINE.join([*lines, ONLY_THESE])
+    lines = [speech.say(UNVERIFIED)]
+    lines += [speech.say(_IS_PRESENT, finding=_short(f, speech)) for f in result.present]
+    lines += remarks(result, speech)
+    lines += [
+        speech.say(_IS_UNDETERMINED, finding=_short(finding, speech))
+        for finding in result.ordered
+        if finding.verdict == "undetermined"
+    ]
+    if below := [_short(f, speech) for f in result.ordered if f.verdict == "absent"]:
+        lines.append(speech.say(_BELOW, findings=_listed(below, speech)))
+    return NEW_LINE.join([*lines, speech.say(ONLY_THESE)])
 
 
-def summary(result: AnalysisResult) -> str:
+def summary(result: AnalysisResult, speech: Speech) -> str:
     """The same for a document that has no other text: all ten lines instead of the list."""
-    return NEW_LINE.join(
-        [UNVERIFIED, *_remarks(result), *map(finding_line, result.ordered), ONLY_THESE]
-    )
+    lines = [speech.say(UNVERIFIED), *remarks(result, speech)]
+    lines += [finding_line(result, finding, speech) for finding in result.ordered]
+    return NEW_LINE.join([*lines, speech.say(ONLY_THESE)])
 
 
-def tracking_identifier(finding: FindingResult) -> str:
+def tracking_identifier(finding: FindingResult, speech: Speech) -> str:
     """What viewers print beside the region: of what is not present, never the bare name."""
-    said = meaning(finding)
+    said = meaning(finding, speech)
     if finding.verdict != "present":
-        said = f"{said}: {finding.verdict.upper()}"
-    return said if finding.validated else f"{said} [not validated]"
+        said = speech.say(_VERDICT_OF, finding=said, verdict=verdict(finding, speech))
+    return said if finding.validated else remarked(said, NOT_VALIDATED_SHORT, speech)
 
 
-def _remarks(result: AnalysisResult) -> list[str]:
+def remarks(result: AnalysisResult, speech: Speech) -> list[str]:
+    """What has to be said of the result as a whole."""
     lines = []
     if result.contradicts_itself:
-        lines.append(CONTRADICTION)
+        lines.append(speech.say(CONTRADICTION))
     if not result.present:
-        lines.append(NONE_PRESENT)
+        lines.append(speech.say(NONE_PRESENT))
     if result.quality_note:
-        lines.append(f"Picture: {result.quality_note}")
+        lines.append(speech.say(_PICTURE, note=result.quality_note))
     return lines
 
 
-def _short(finding: FindingResult) -> str:
-    short = f"{meaning(finding)} {finding.percent} %"
-    return short if finding.validated else f"{short} [not validated]"
+def remarked(line: str, remark: str, speech: Speech) -> str:
+    """A line with a remark behind it."""
+    return speech.say(_REMARKED, line=line, remark=speech.say(remark))
 
 
-def algorithm(result: AnalysisResult) -> str:
+def algorithm(result: AnalysisResult, speech: Speech, *more: str) -> str:
     """What made the result, and with which thresholds."""
-    return NEW_LINE.join(
-        [
-            f"Automated reading of the picture of an ECG by {result.model_name} "
-            f"{result.model_version}, weights SHA-256 {result.model_sha256}.",
-            thresholds(result),
-        ]
+    return NEW_LINE.join([made_by(result, speech), *more, thresholds(result, speech)])
+
+
+def made_by(result: AnalysisResult, speech: Speech) -> str:
+    """What made the result."""
+    return speech.say(
+        _MADE_BY,
+        name=result.model_name,
+        version=result.model_version,
+        sha256=result.model_sha256,
     )
 
 
-def thresholds(result: AnalysisResult) -> str:
+def parameters(result: AnalysisResult, speech: Speech) -> str:
+    """What one has to know to run the network again."""
+    return speech.say(
+        _PARAMETERS, sha256=result.model_sha256, thresholds=thresholds(result, speech)
+    )
+
+
+def thresholds(result: AnalysisResult, speech: Speech) -> str:
     """The operating thresholds by finding, in percent."""
     ordered = sorted(result.findings, key=lambda finding: list(FINDING_CODES).index(finding.key))
-    pairs = [f"{meaning(finding)} {finding.threshold_percent}" for finding in ordered]
-    return "Thresholds in percent: " + "; ".join(pairs)
+    pairs = [f"{meaning(finding, speech)} {finding.threshold_percent}" for finding in ordered]
+    return speech.say(_THRESHOLDS, thresholds=speech.say(_SEMICOLON).join(pairs))
 
 
-def comment(result: AnalysisResult) -> str:
+def stated(result: AnalysisResult, speech: Speech) -> list[str]:
+    """What the source says of itself, as the source's: one sentence, or none."""
+    if not result.statements:
+        return []
+    said = speech.say(_SEMICOLON).join(result.statements)
+    return [speech.say(_STATED, statements=said)]
+
+
+def page_read(result: AnalysisResult, speech: Speech) -> list[str]:
+    """Which page was read, for documents that cannot refer to it: one sentence, or none."""
+    if result.frame_number is None:
+        return []
+    return [speech.say(_PAGE_READ, number=result.frame_number)]
+
+
+def comment(result: AnalysisResult, speech: Speech, *more: str) -> str:
     """What a reader of the numbers has to know."""
-    lines = [
-        "Each probability is estimated by itself; the ten need not add up to 100 %.",
-        ONLY_THESE,
-    ]
-    if doubtful := [meaning(f) for f in result.ordered if not f.validated]:
-        lines.append(f"Not validated: {', '.join(doubtful)}.")
+    lines = [speech.say(_NEED_NOT_ADD_UP), speech.say(ONLY_THESE)]
+    if doubtful := [meaning(f, speech) for f in result.ordered if not f.validated]:
+        lines.append(speech.say(_DOUBTFUL, findings=_listed(doubtful, speech)))
     if result.quality_note:
-        lines.append(f"Picture: {result.quality_note}")
-    return NEW_LINE.join(lines)
+        lines.append(speech.say(_PICTURE, note=result.quality_note))
+    return NEW_LINE.join([*lines, *more, *stated(result, speech)])
+
+
+def _short(finding: FindingResult, speech: Speech) -> str:
+    short = speech.say(_SHORT, finding=meaning(finding, speech), probability=finding.percent)
+    return short if finding.validated else remarked(short, NOT_VALIDATED_SHORT, speech)
+
+
+def _listed(words: Iterable[str], speech: Speech) -> str:
+    return speech.say(_COMMA).join(words)
