@@ -30,6 +30,8 @@ from dicom_node.contexts import (
     TRANSFER_SYNTAXES,
 )
 from dicom_node.errors import ImageError
+from dicom_node.icc import to_srgb
+from dicom_node.overlays import burn
 from dicom_node.part10 import (
     MAX_HEADER_BYTES,
     MAX_INFLATED_BYTES,
@@ -41,7 +43,7 @@ from dicom_node.part10 import (
     faults_named,
     read_header,
 )
-from dicom_node.pixels import COLOUR, GREY, JPEG_2000_COLOUR, PALETTE, Raster, to_raster
+from dicom_node.pixels import COLOUR, GREY, JPEG_2000_COLOUR, PALETTE, Raster, aspect_of, to_raster
 
 __all__ = [
     "MAX_FRAME_PIXELS",
@@ -73,6 +75,8 @@ class StoredImage:
         Everything before the pixel data, with File Meta Information.
     frame_count : int
         Frames declared, at least 1. Whether a frame is there shows when it is read.
+    aspect : float
+        Height of a stored pixel over its width; rasters are as stored, not drawn out by it.
 
     Raises
     ------
@@ -117,6 +121,7 @@ class StoredImage:
             raise ImageError("the pixel data is not encoded as the transfer syntax says")
         self._shape = _Shape(header)
         self.frame_count = _frame_count(header)
+        self.aspect = aspect_of(header)
 
     def read(self, frame: int = 0) -> Raster:
         """Decode one frame, counted from 0.
@@ -124,7 +129,7 @@ class StoredImage:
         Returns
         -------
         uint8 array (rows, columns) or (rows, columns, 3)
-            RGB for colour; 0 is black.
+            sRGB for colour; 0 is black. Graphic overlays are part of it.
 
         Raises
         ------
@@ -138,7 +143,9 @@ class StoredImage:
                 values, photometric = self._read_native(frame), self._shape.photometric
             else:
                 values, photometric = self._read_encoded(frame)
-            return to_raster(values, self.header, photometric)
+            raster = to_srgb(to_raster(values, self.header, photometric), self.header)
+            swaps = self._syntax == EXPLICIT_BE
+            return burn(raster, self.header, frame=frame, swaps=swaps)
 
     def close(self) -> None:
         """Close the file."""

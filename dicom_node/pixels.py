@@ -1,9 +1,9 @@
 """Numbers to a picture: stored values of any photometric interpretation -> uint8 grey or RGB.
 
-PS3.3 section C.7.6.3.1.2 (photometric interpretations), C.11.1 (modality LUT), C.11.2 (window).
+PS3.3 section C.7.6.3.1.2 (photometric interpretations), C.11.1 (modality LUT), C.11.2 (VOI LUT
+and windows).
 """
 
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicom_node.errors import ImageError
+from dicom_node.values import first_number
 
 Raster = npt.NDArray[np.uint8]
 
@@ -23,6 +24,9 @@ JPEG_2000_COLOUR: Final = frozenset({"YBR_ICT", "YBR_RCT"})
 COLOUR: Final = frozenset({"RGB"}) | YCBCR | JPEG_2000_COLOUR
 
 _MAX_LUT_BYTES: Final = 1 << 18
+_MAX_WINDOWS: Final = 16
+#: A picture drawn out further than this is a wrong number.
+_MAX_ASPECT: Final = 5.0
 
 
 def to_raster(values: npt.NDArray[Any], header: Dataset, photometric: str) -> Raster:
@@ -69,13 +73,55 @@ def _grey(values: npt.NDArray[Any], header: Dataset, bits_stored: int) -> Raster
 
 
 def _window(codes: npt.NDArray[np.float64], header: Dataset) -> Raster | None:
-    """Apply the first window (PS3.3 C.11.2.1.2.1); ``None`` without one that shows anything."""
-    centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
-    if centre is None or width is None or width <= 1:
+    """Apply the VOI LUT or the first window that shows anything; ``None`` without one.
+
+    Several are alternatives (PS3.3 C.11.2.1.2); the first is the sender's choice.
+    """
+    function = str(header.get("VOILUTFunction") or "LINEAR").strip()
+    tables = [_voi_lut(codes, header)]
+    centres, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    for centre, width in zip(centres[:_MAX_WINDOWS], widths, strict=False):
+        tables.append(_shade(codes, centre, width, function))
+    for table in tables:
+        if table is not None and (table.size == 1 or table.min() != table.max()):
+            return table
+    return None
+
+
+def _shade(
+    codes: npt.NDArray[np.float64], centre: float, width: float, function: str
+) -> Raster | None:
+    """Apply one window (PS3.3 C.11.2.1.2.1, C.11.2.1.3)."""
+    if function == "LINEAR" and width > 1:
+        scaled = (codes - (centre - 0.5)) / (width - 1) + 0.5
+    elif function == "LINEAR_EXACT" and width > 0:
+        scaled = (codes - centre) / width + 0.5
+    elif function == "SIGMOID" and width > 0:
+        scaled = 1 / (1 + np.exp(np.clip(-4 * (codes - centre) / width, -500, 500)))
+    else:
         return None
-    scaled = ((codes - (centre - 0.5)) / (width - 1) + 0.5) * 255
-    table = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return table if table.size == 1 or table.min() != table.max() else None
+    return np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+
+
+def _voi_lut(codes: npt.NDArray[np.float64], header: Dataset) -> Raster | None:
+    """Apply the first VOI LUT (PS3.3 C.11.2.1.1); ``None`` without one that can be used."""
+    for item in (header.get("VOILUTSequence") or [])[:1]:
+        descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
+        if descriptor is None or data is None or len(descriptor) != 3:
+            return None
+        entries, first = int(descriptor[0]) or 1 << 16, int(descriptor[1])
+        if isinstance(data, bytes):
+            order = ">" if header.original_encoding[1] is False else "<"
+            data = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")
+        table = np.asarray(data, dtype=np.float64)
+        if not 0 < len(table) <= entries <= 1 << 16 or table.min() < 0 or table.max() == 0:
+            return None
+        # What is declared as bits of an entry is often wrong; the entries themselves are not.
+        highest = (1 << max(8, int(table.max()).bit_length())) - 1
+        places = np.clip(np.rint(codes) - first, 0, len(table) - 1).astype(np.int64)
+        shown: Raster = np.rint(table[places] / highest * 255).astype(np.uint8)
+        return shown
+    return None
 
 
 def _stretch(codes: npt.NDArray[np.float64]) -> Raster:
@@ -91,18 +137,35 @@ def _rescale(header: Dataset) -> tuple[float, float]:
     return (slope or 1.0), (intercept or 0.0)
 
 
+def aspect_of(header: Dataset) -> float:
+    """Return the height of a pixel over its width: 1 where nothing usable is said.
+
+    PS3.3 section C.7.6.3.1.7: Pixel Aspect Ratio is vertical to horizontal, and absent where a
+    spacing says the same.
+    """
+    for keyword in (
+        "PixelAspectRatio",
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "NominalScannedPixelSpacing",
+    ):
+        values = _numbers(header, keyword)
+        if len(values) == 2 and values[0] > 0 and values[1] > 0:
+            ratio = values[0] / values[1]
+            return ratio if 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT else 1.0
+    return 1.0
+
+
 def _number(header: Dataset, keyword: str) -> float | None:
-    """Return the first value of an element as a finite number, ``None`` without one."""
+    return first_number(header.get(keyword))
+
+
+def _numbers(header: Dataset, keyword: str) -> list[float]:
+    """Return the finite numbers of an element."""
     value = header.get(keyword)
-    if value is None:
-        return None
-    if not isinstance(value, str | int | float):
-        value = next(iter(value), None)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    several = [value] if value is None or isinstance(value, str | int | float) else list(value)
+    numbers = [first_number(one) for one in several]
+    return [number for number in numbers if number is not None]
 
 
 def _to_8_bits(values: npt.NDArray[Any], bits_stored: int) -> Raster:

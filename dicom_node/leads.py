@@ -1,0 +1,129 @@
+"""Which lead a waveform channel holds, and the limb leads that follow from two others.
+
+PS3.16 CID 3001: the codes of SCP-ECG (5.6.3-9-x) and of ISO/IEEE 11073 (2:x) count the leads alike.
+Many recorders write neither, or wrongly padded, and only name the lead.
+"""
+
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from dicom_node.errors import ImageError
+
+LEADS: Final = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+_BY_NUMBER: Final[dict[int, str]] = {
+    1: "I", 2: "II", 3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6",
+    61: "III", 62: "aVR", 63: "aVL", 64: "aVF",
+}  # fmt: skip
+_BY_NAME: Final = {lead.upper(): lead for lead in LEADS} | {f"C{n}": f"V{n}" for n in range(1, 7)}
+_CODE: Final = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,3})")
+# The same numbers in one word: 2 in the upper half, the partition of ISO/IEEE 11073.
+_WORD: Final = re.compile(r"131\d{3}")
+_PARTITION: Final = 2 << 16
+_NAME: Final = re.compile(
+    r"(?:MDC )?(?:ECG )?(?:LEAD )?(III|II|I|AVR|AVL|AVF|[VC][1-6])(?: ?[(,](.*))?"
+)
+_TURNED: Final = re.compile(r"^ ?[-−] ?\)|NEGATIVE|INVERTED|DERIVED")
+_MAX_NAME: Final = 64
+
+Signal = npt.NDArray[np.float64]
+
+
+def lead_of(channel: Dataset) -> str | None:
+    """Return the lead of an item of the Channel Definition Sequence.
+
+    Returns
+    -------
+    str or None
+        One of ``LEADS``; ``None`` for every other channel: another lead, a pressure, or a lead
+        that is turned upside down, which is better computed than trusted.
+
+    Raises
+    ------
+    ImageError
+        When code and name say different leads: whichever were wrong, a lead would be mistaken.
+    """
+    said: set[str] = set()
+    sources = channel.get("ChannelSourceSequence") or []
+    for source in sources[:1]:
+        value = _clean(source.get("CodeValue"))
+        for name in (_by_code(value), _by_name(value), _by_name(_clean(source.get("CodeMeaning")))):
+            if name is not None:
+                said.add(name)
+    label = _by_name(_clean(channel.get("ChannelLabel")))
+    if label is not None:
+        said.add(label)
+    if len(said) > 1:
+        raise ImageError("the codes and the names of the leads contradict each other")
+    return said.pop() if said else None
+
+
+def complete(found: dict[str, Signal]) -> tuple[dict[str, Signal], tuple[str, ...]]:
+    """Compute the limb leads that are missing, by Einthoven's and Goldberger's laws.
+
+    Parameters
+    ----------
+    found : dict of lead to (n,) microvolts
+        What was recorded, all of the same time.
+
+    Returns
+    -------
+    dict, tuple of str
+        All twelve leads, and the names of those that were computed.
+
+    Raises
+    ------
+    ImageError
+        When leads are missing that do not follow from others.
+    """
+    missing = missing_of(set(found))
+    if missing:
+        raise ImageError(
+            f"{len(LEADS)} leads are needed, {len(missing)} are missing: {', '.join(missing)}"
+        )
+    leads = dict(found)
+    if "I" not in leads:
+        leads["I"] = leads["II"] - leads["III"]
+    if "II" not in leads:
+        leads["II"] = leads["I"] + leads["III"]
+    one, two = leads["I"], leads["II"]
+    computed = {
+        "III": two - one,
+        "aVR": -(one + two) / 2,
+        "aVL": one - two / 2,
+        "aVF": two - one / 2,
+    }
+    leads = computed | leads
+    return leads, tuple(lead for lead in LEADS if lead not in found)
+
+
+def missing_of(found: set[str]) -> tuple[str, ...]:
+    """Return the leads that are neither in `found` nor follow from it."""
+    follow = set(LEADS[:6]) if len(found & {"I", "II", "III"}) >= 2 else set()
+    return tuple(lead for lead in LEADS if lead not in found | follow)
+
+
+def _by_code(value: str) -> str | None:
+    match = _CODE.fullmatch(value)
+    if match:
+        return _BY_NUMBER.get(int(match[1]))
+    if _WORD.fullmatch(value):
+        return _BY_NUMBER.get(int(value) - _PARTITION)
+    return None
+
+
+def _by_name(text: str) -> str | None:
+    match = _NAME.fullmatch(text.upper())
+    if not match or (match[2] and _TURNED.search(match[2])):
+        return None
+    return _BY_NAME[match[1]]
+
+
+def _clean(value: object) -> str:
+    """Return a text value without the padding some recorders leave in it."""
+    text = str(value or "")[:_MAX_NAME].replace("\x00", "").replace("_", " ")
+    return " ".join(text.split())
