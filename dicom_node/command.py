@@ -10,8 +10,15 @@ from typing import Final
 
 C_STORE_RQ: Final = 0x0001
 C_STORE_RSP: Final = 0x8001
+C_GET_RQ: Final = 0x0010
+C_GET_RSP: Final = 0x8010
+C_FIND_RQ: Final = 0x0020
+C_FIND_RSP: Final = 0x8020
+C_MOVE_RQ: Final = 0x0021
+C_MOVE_RSP: Final = 0x8021
 C_ECHO_RQ: Final = 0x0030
 C_ECHO_RSP: Final = 0x8030
+C_CANCEL_RQ: Final = 0x0FFF
 
 NO_DATA_SET: Final = 0x0101
 
@@ -20,9 +27,19 @@ _AFFECTED_SOP_CLASS_UID: Final = 0x0002
 _COMMAND_FIELD: Final = 0x0100
 _MESSAGE_ID: Final = 0x0110
 _MESSAGE_ID_RESPONDED_TO: Final = 0x0120
+_MOVE_DESTINATION: Final = 0x0600
+_PRIORITY: Final = 0x0700
 _DATA_SET_TYPE: Final = 0x0800
 _STATUS: Final = 0x0900
+_ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+_REMAINING: Final = 0x1020
+_COMPLETED: Final = 0x1021
+_FAILED: Final = 0x1022
+_WARNING: Final = 0x1023
+
+_DATA_SET_FOLLOWS: Final = 0x0001
+_MEDIUM: Final = 0x0000
 
 
 class CommandFault(ValueError):
@@ -43,8 +60,27 @@ class Command:
     has_data_set: bool
 
 
+@dataclass(frozen=True)
+class Response:
+    """The elements of a response to C-FIND, C-GET or C-MOVE (PS3.7 section 9.3).
+
+    The four counts are of sub-operations; ``None`` where the peer does not say. ``comment`` is the
+    peer's own, so it may name a patient.
+    """
+
+    field: int
+    responded_to: int
+    status: int
+    has_data_set: bool
+    comment: str = ""
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+
+
 def parse_command(encoded: bytes) -> Command:
-    """Read a command set.
+    """Read the command set of a request.
 
     Raises
     ------
@@ -52,6 +88,49 @@ def parse_command(encoded: bytes) -> Command:
         When an element runs past the end, is not of group 0000, has the wrong length, or a
         mandatory one is missing.
     """
+    elements = _elements(encoded)
+    return Command(
+        field=_number(elements, _COMMAND_FIELD),
+        message_id=_number(elements, _MESSAGE_ID),
+        sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID),
+        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID),
+        has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
+    )
+
+
+def command_field(encoded: bytes) -> int:
+    """Return what kind of command a command set is; raises as :func:`parse_command`."""
+    return _number(_elements(_group(encoded)), _COMMAND_FIELD)
+
+
+def parse_response(encoded: bytes) -> Response:
+    """Read the command set of a response; raises as :func:`parse_command`.
+
+    DCMTK appends elements of other groups where an archive hands them to it as details of a status
+    (Orthanc does, with the failed objects of a C-GET). They lie behind the length of group 0000.
+    """
+    elements = _elements(_group(encoded))
+    return Response(
+        field=_number(elements, _COMMAND_FIELD),
+        responded_to=_number(elements, _MESSAGE_ID_RESPONDED_TO),
+        status=_number(elements, _STATUS),
+        has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
+        comment=elements.get(_ERROR_COMMENT, b"").decode("latin-1").strip("\0 "),
+        remaining=_count(elements, _REMAINING),
+        completed=_count(elements, _COMPLETED),
+        failed=_count(elements, _FAILED),
+        warning=_count(elements, _WARNING),
+    )
+
+
+def _group(encoded: bytes) -> bytes:
+    """Return the elements of group 0000, as far as it says that it reaches."""
+    if len(encoded) < 12 or encoded[:8] != struct.pack("<HHL", 0, _GROUP_LENGTH, 4):
+        return encoded
+    return encoded[: 12 + int.from_bytes(encoded[8:12], "little")]
+
+
+def _elements(encoded: bytes) -> dict[int, bytes]:
     elements: dict[int, bytes] = {}
     offset = 0
     while offset < len(encoded):
@@ -65,12 +144,34 @@ def parse_command(encoded: bytes) -> Command:
             raise CommandFault(f"element (0000,{element:04X}) runs past the end")
         elements[element] = encoded[offset : offset + length]
         offset += length
-    return Command(
-        field=_number(elements, _COMMAND_FIELD),
-        message_id=_number(elements, _MESSAGE_ID),
-        sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID),
-        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID),
-        has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
+    return elements
+
+
+def encode_query(
+    field: int, *, message_id: int, sop_class_uid: str, move_destination: str = ""
+) -> bytes:
+    """Write the request of a C-FIND, C-GET or C-MOVE; its identifier follows as data set."""
+    elements = [
+        (_AFFECTED_SOP_CLASS_UID, _padded(sop_class_uid)),
+        (_COMMAND_FIELD, struct.pack("<H", field)),
+        (_MESSAGE_ID, struct.pack("<H", message_id)),
+        (_PRIORITY, struct.pack("<H", _MEDIUM)),
+        (_DATA_SET_TYPE, struct.pack("<H", _DATA_SET_FOLLOWS)),
+    ]
+    if field == C_MOVE_RQ:
+        title = move_destination.encode("ascii")
+        elements.insert(3, (_MOVE_DESTINATION, title + b" " * (len(title) % 2)))
+    return _encode(elements)
+
+
+def encode_cancel(message_id: int) -> bytes:
+    """Write the request to cancel the operation of this number (PS3.7 section 9.3.2.3)."""
+    return _encode(
+        [
+            (_COMMAND_FIELD, struct.pack("<H", C_CANCEL_RQ)),
+            (_MESSAGE_ID_RESPONDED_TO, struct.pack("<H", message_id)),
+            (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
+        ]
     )
 
 
@@ -85,6 +186,10 @@ def encode_response(request: Command, status: int) -> bytes:
     ]
     if request.field == C_STORE_RQ:
         elements.append((_AFFECTED_SOP_INSTANCE_UID, _padded(request.sop_instance_uid)))
+    return _encode(elements)
+
+
+def _encode(elements: list[tuple[int, bytes]]) -> bytes:
     body = b"".join(
         struct.pack("<HHL", 0, element, len(value)) + value for element, value in elements
     )
@@ -96,6 +201,10 @@ def _number(elements: dict[int, bytes], element: int) -> int:
     if value is None or len(value) != 2:
         raise CommandFault(f"element (0000,{element:04X}) is no unsigned short")
     return int.from_bytes(value, "little")
+
+
+def _count(elements: dict[int, bytes], element: int) -> int | None:
+    return _number(elements, element) if elements.get(element) else None
 
 
 def _uid(elements: dict[int, bytes], element: int) -> str:

@@ -93,6 +93,46 @@ class NoAcceptedContext(AssociationError):
     retryable = False
 
 
+class QueryError(DicomError):
+    """A query or a retrieval did not come to a good end, though the association held."""
+
+
+class QueryRefused(QueryError):
+    """The peer answered a failure that the same request will meet again.
+
+    Attributes
+    ----------
+    status : int
+        Its Status (0000,0900).
+    comment : str
+        Its Error Comment (0000,0902). Not ours, so it may name a patient: show it, do not log it.
+    """
+
+    def __init__(self, status: int, comment: str = "") -> None:
+        self.status, self.comment = status, comment
+        super().__init__(f"the peer answered the request with 0x{status:04X}")
+
+
+class QueryFailed(QueryRefused):
+    """The peer answered a failure of the moment: out of resources, unable to process."""
+
+    retryable = True
+
+
+class TooManyMatches(QueryError):
+    """More answers came than were asked for; the request was cancelled."""
+
+
+class AnswerNotUnderstood(QueryError):
+    """An answer, or what it brought, is not what PS3.4 and PS3.7 allow."""
+
+
+class Cancelled(QueryError):
+    """We were told to stop."""
+
+    retryable = True
+
+
 # PS3.8 Table 9-21: (source, reason) -> meaning.
 _REJECTIONS = {
     (1, 1): "no reason given",

@@ -57,7 +57,15 @@ class Arrival:
     detail: str = ""
 
 
-def keep(arrival: Arrival) -> Instance:
+@dataclass(frozen=True)
+class Kept:
+    """The row of an object, and whether it is new."""
+
+    instance: Instance
+    is_new: bool
+
+
+def keep(arrival: Arrival) -> Kept:
     """Keep one object durably and return its row: a new one, or the one it had already.
 
     Raises
@@ -75,7 +83,7 @@ def keep(arrival: Arrival) -> Instance:
     raise NotToldApart(f"two objects of the UID {arrival.sop_instance_uid} at once")
 
 
-def _keep(arrival: Arrival) -> Instance:
+def _keep(arrival: Arrival) -> Kept:
     same_uid = Instance.objects.filter(sop_instance_uid=arrival.sop_instance_uid)
     original = same_uid.filter(conflict_of__isnull=True).first()
     known = (
@@ -83,7 +91,7 @@ def _keep(arrival: Arrival) -> Instance:
     )
     if known is not None:
         _heal(known, arrival)
-        return known
+        return Kept(known, is_new=False)
 
     size_bytes = arrival.path.stat().st_size
     name = spool.adopt(arrival.path)
@@ -133,7 +141,7 @@ def _keep(arrival: Arrival) -> Instance:
         state=state.value,
         door=str(arrival.door),
     )
-    return instance
+    return Kept(instance, is_new=True)
 
 
 def _heal(known: Instance, arrival: Arrival) -> None:

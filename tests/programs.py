@@ -39,9 +39,11 @@ PACKAGES = {
     "nginx": "nginx-light",
     "openssl": "openssl",
     "postgres": "postgresql",
+    "simple_storage": "ctn",
     "storescp": "dcmtk",
     "storescu": "dcmtk",
     "systemd-analyze": "systemd",
+    "wlmscpfs": "dcmtk",
 }
 
 # Above the well-known ports and below the range from which Linux lends ports to clients: a server

@@ -10,11 +10,15 @@ from pydicom.filereader import read_dataset
 
 from dicom_node.command import (
     C_ECHO_RQ,
+    C_GET_RSP,
+    C_MOVE_RQ,
     C_STORE_RQ,
     Command,
     CommandFault,
+    encode_query,
     encode_response,
     parse_command,
+    parse_response,
 )
 
 
@@ -92,3 +96,43 @@ def test_an_independent_reader_finds_in_the_response_what_was_asked(
     if field == C_STORE_RQ:
         sent = ds.get_item(0x00001000).value or b""
         assert sent.decode("latin-1").rstrip("\0") == uid
+
+
+GET_RESPONSE = {
+    0x0100: struct.pack("<H", C_GET_RSP),
+    0x0120: struct.pack("<H", 1),
+    0x0800: struct.pack("<H", 0x0101),
+    0x0900: struct.pack("<H", 0xB000),
+    0x0902: b"some failed ",
+    0x1021: struct.pack("<H", 3),
+    0x1022: struct.pack("<H", 1),
+}
+
+
+def test_a_response_is_read_and_what_lies_behind_its_group_is_left_alone() -> None:
+    body = encode(GET_RESPONSE)
+    grouped = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+    for encoded in (body, grouped, grouped + struct.pack("<HHL", 8, 0x58, 2) + b"1\0"):
+        response = parse_response(encoded)
+        assert (response.status, response.completed, response.failed) == (0xB000, 3, 1)
+        assert (response.remaining, response.comment) == (None, "some failed")
+        assert not response.has_data_set
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_response_or_a_fault(encoded: bytes) -> None:
+    try:
+        response = parse_response(encoded)
+    except CommandFault:
+        return
+    assert 0 <= response.status <= 0xFFFF
+
+
+def test_an_independent_reader_finds_in_a_query_what_it_asks() -> None:
+    encoded = encode_query(
+        C_MOVE_RQ, message_id=5, sop_class_uid="1.2.3", move_destination="ECGGATEWAY"
+    )
+    ds = read_dataset(BytesIO(encoded), is_implicit_VR=True, is_little_endian=True)
+    assert (ds.CommandField, ds.MessageID, ds.MoveDestination) == (C_MOVE_RQ, 5, "ECGGATEWAY")
+    assert (ds.AffectedSOPClassUID, ds.CommandDataSetType) == ("1.2.3", 1)
+    assert [element.tag for element in ds] == sorted(element.tag for element in ds)
