@@ -205,7 +205,8 @@ class StoreSCP(Resident):
     title
         Its Application Entity title.
     options
-        Further options of storescp, such as ``("--abort-after",)``: a faulty archive to order.
+        Further options of storescp, such as ``("--abort-after",)``: a faulty archive to order;
+        ``("--config-file", file, profile)`` says what it takes.
     """
 
     def __init__(self, title: str = "STORESCP", *, options: tuple[str, ...] = ()) -> None:
@@ -215,7 +216,8 @@ class StoreSCP(Resident):
         self.port = free_port()
         self.received = self.folder / "received"
         self.received.mkdir()
-        accept = ("+xa", "--bit-preserving", "--disable-host-lookup", *options)
+        syntaxes = () if "--config-file" in options else ("+xa",)
+        accept = (*syntaxes, "--bit-preserving", "--disable-host-lookup", *options)
         place = ("--output-directory", self.received, "--aetitle", title, str(self.port))
         self._program = Program(
             [require("storescp"), "-v", *accept, *place], folder=self.folder, name="storescp"

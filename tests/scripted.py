@@ -11,7 +11,7 @@ from gateway.outputs import SOP_CLASSES
 
 
 class ScriptedArchive:
-    """A Storage SCP of plain pynetdicom with one answer to every C-STORE.
+    """A Storage SCP of plain pynetdicom with one answer to every C-STORE of what it supports.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ class ScriptedArchive:
         0: any free one.
     sop_classes
         What it takes; by default all that we send.
+    unsupported
+        What it takes and then answers with 0122H, SOP Class not supported.
     """
 
     def __init__(
@@ -29,9 +31,12 @@ class ScriptedArchive:
         *,
         port: int = 0,
         sop_classes: Sequence[str] = tuple(SOP_CLASSES.values()),
+        unsupported: Sequence[str] = (),
     ) -> None:
         self.status = status
         self.stored: list[str] = []
+        self.associations = 0
+        self._unsupported = unsupported
         self._port = port
         self._sop_classes = sop_classes
 
@@ -41,7 +46,7 @@ class ScriptedArchive:
         self._server = ae.start_server(
             ("127.0.0.1", self._port),
             block=False,
-            evt_handlers=[(evt.EVT_C_STORE, self._answer)],
+            evt_handlers=[(evt.EVT_C_STORE, self._answer), (evt.EVT_ACCEPTED, self._count)],
         )
         return self
 
@@ -54,5 +59,10 @@ class ScriptedArchive:
         return ("SCRIPTED", "127.0.0.1", self._server.server_address[1])
 
     def _answer(self, event: evt.Event) -> int:
+        if str(event.request.AffectedSOPClassUID) in self._unsupported:
+            return 0x0122
         self.stored.append(str(event.request.AffectedSOPInstanceUID))
         return self.status
+
+    def _count(self, _event: evt.Event) -> None:
+        self.associations += 1
