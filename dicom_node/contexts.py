@@ -9,13 +9,19 @@ from typing import Final
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
 # PS3.4 Table B.5-1. How viewers and exporters hand over an ECG picture; the multi-frame classes
-# are exports of several pages.
+# are exports of several pages. Recorders send waveforms, and some of them a PDF beside or instead;
+# twelve-lead ECGs have been seen in the Hemodynamic class. Ambulatory ECGs are hours long and no
+# page: they are not taken.
 STORAGE_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
     "1.2.840.10008.5.1.4.1.1.7.1": "Multi-frame Single Bit Secondary Capture Image Storage",
     "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture Image Storage",
     "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture Image Storage",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture Image Storage",
+    "1.2.840.10008.5.1.4.1.1.9.1.1": "12-lead ECG Waveform Storage",
+    "1.2.840.10008.5.1.4.1.1.9.1.2": "General ECG Waveform Storage",
+    "1.2.840.10008.5.1.4.1.1.9.2.1": "Hemodynamic Waveform Storage",
+    "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF Storage",
 }
 
 # What we send: the readable report and the machine readable one; the others where a Peer asks for

@@ -150,12 +150,12 @@ def test_one_association_too_many_is_rejected_for_now(
 
 def test_a_class_or_syntax_we_do_not_take_gets_no_presentation_context(hospital: Any) -> None:
     ae = AE("VIEWER")
-    ct, ecg = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.9.1.1"
+    ct, ambulatory = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.9.1.3"
     mpeg = "1.2.840.10008.1.2.4.102"
     secondary_capture_class = next(iter(contexts.STORAGE_CLASSES))
     wanted = [
         build_context(ct),
-        build_context(ecg),
+        build_context(ambulatory),
         build_context(secondary_capture_class, mpeg),
         *(build_context(uid, contexts.RLE) for uid in contexts.STORAGE_CLASSES),
     ]
