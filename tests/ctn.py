@@ -17,9 +17,7 @@ class SimpleStorage(Resident):
         self.title = title
         self.host = LOOPBACK
         self.port = free_port()
-        self.received = self.folder / "received"
-        self.received.mkdir()
-        place = ("-c", title, "-x", f"{self.received}/", str(self.port))
+        place = ("-c", title, str(self.port))
         self._program = Program(
             [require("simple_storage"), "-s", *place], folder=self.folder, name="simple_storage"
         )
@@ -45,5 +43,5 @@ class SimpleStorage(Resident):
         return self._program.log()
 
     def files(self) -> list[Path]:
-        """Return the files it received."""
-        return sorted(path for path in self.received.rglob("*") if path.is_file())
+        """Return the files it received: it names them by their SOP Instance UID."""
+        return sorted(self.folder.rglob("2.25.*"))
