@@ -30,7 +30,8 @@ class JpegFrame:
     stream : bytes
         From SOI to EOI.
     photometric : str
-        MONOCHROME2, RGB, YBR_FULL, or YBR_FULL_422 where the colours are subsampled.
+        MONOCHROME2, RGB or YBR_FULL_422. The last names the colours of every YCbCr picture under
+        this syntax (PS3.5 section 8.2.1); how they are sampled is said in the stream.
     """
 
     rows: int
@@ -60,7 +61,6 @@ def _read(content: bytes) -> JpegFrame | None:
         return None
     stream = bytearray(b"\xff\xd8")
     frame: tuple[int, ...] | None = None
-    factors: list[tuple[int, int]] = []
     identifiers = b""
     adobe: int | None = None
     offset = 2
@@ -76,9 +76,7 @@ def _read(content: bytes) -> JpegFrame | None:
         segment = content[offset + 2 : offset + length]
         if marker == _BASELINE:
             frame = struct.unpack_from(">BHHB", segment)
-            described = [segment[6 + 3 * i : 9 + 3 * i] for i in range(frame[3])]
-            identifiers = bytes(one[0] for one in described)
-            factors = [(one[1] >> 4, one[1] & 15) for one in described]
+            identifiers = bytes(segment[6 + 3 * i] for i in range(frame[3]))
         if marker == _ADOBE and segment.startswith(b"Adobe"):
             adobe = segment[11]
         is_colour_note = (marker == _JFIF and length == _JFIF_BYTES) or marker == _ADOBE
@@ -92,7 +90,9 @@ def _read(content: bytes) -> JpegFrame | None:
     if frame is None or frame[0] != 8 or frame[3] not in (1, 3) or 0 in frame:
         return None
     _, rows, columns, components = frame
-    photometric = _photometric(factors, is_rgb=adobe == 0 or identifiers == b"RGB")
+    photometric = "MONOCHROME2"
+    if components == 3:
+        photometric = "RGB" if adobe == 0 or identifiers == b"RGB" else "YBR_FULL_422"
     return JpegFrame(rows, columns, components, photometric, bytes(stream) + b"\xff\xd9")
 
 
@@ -112,11 +112,3 @@ def _end_of_scan(content: bytes, offset: int) -> int:
         if following != 0 and following not in _WITHOUT_LENGTH and following != 0xFF:
             return offset
         offset += 1 if following == 0xFF else 2
-
-
-def _photometric(factors: list[tuple[int, int]], *, is_rgb: bool) -> str:
-    if len(factors) == 1:
-        return "MONOCHROME2"
-    if is_rgb:
-        return "RGB"
-    return "YBR_FULL" if len(set(factors)) == 1 else "YBR_FULL_422"

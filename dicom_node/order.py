@@ -114,7 +114,7 @@ class Order:
         _put(ds, "PatientSex", self.patient_sex)
         _put(ds, "AccessionNumber", self.accession_number)
         _put(ds, "ReferringPhysicianName", self.referring_physician_name)
-        _put(ds, "StudyID", self.requested_procedure_id[:16])
+        _put(ds, "StudyID", (self.requested_procedure_id or self.accession_number)[:16])
         if self.study_instance_uid:
             ds.StudyInstanceUID = UID(self.study_instance_uid)
         if self.requested_procedure_description:

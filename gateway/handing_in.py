@@ -36,7 +36,7 @@ from dicom_node.image import MAX_FRAME_PIXELS, read_header
 from dicom_node.jpeg import read_jpeg
 from dicom_node.order import Order
 from dicom_node.reception import Reception
-from gateway import pages, spool
+from gateway import spool
 from gateway.keeping import Arrival, Kept, keep
 from gateway.models import Door, Report
 from models.picture import raster_of
@@ -45,7 +45,10 @@ MAX_PICTURE_BYTES: Final = 64 << 20
 MAX_OBJECT_BYTES: Final = 256 << 20
 """The largest file: a page scanned at 600 dpi, or a DICOM object of several such pages."""
 
-_FORMATS: Final = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP")
+MAX_PAGES: Final = 8
+"""As many as are looked at of any object (:mod:`gateway.pages`)."""
+
+_FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = 1
 _CHUNK_BYTES: Final = 1 << 20
@@ -314,8 +317,8 @@ class _Picture:
 def _rasters(picture: Image.Image) -> list[npt.NDArray[np.uint8]]:
     # Only a TIFF has pages; what else has frames is a film or a phone's second exposure.
     count = getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
-    if count > pages.MAX_PAGES:
-        raise NotTaken(f"expected at most {pages.MAX_PAGES} pages, received {count}")
+    if count > MAX_PAGES:
+        raise NotTaken(f"expected at most {MAX_PAGES} pages, received {count}")
     rasters = []
     for number in range(count):
         picture.seek(number)
