@@ -114,7 +114,7 @@ class MultiplexGroup:
             When there are fewer samples than declared, or a lead has no scale.
         """
         raw = self._raw(is_big_endian)[:length]
-        padding = self._padding(raw.dtype)
+        padding = self._padding(raw.dtype, is_big_endian)
         bridged = round(_BRIDGED_S * self.rate_hz)
         leads = {}
         for lead, column in self.columns.items():
@@ -136,25 +136,28 @@ class MultiplexGroup:
         needed = self.samples * len(self.channels) * bits // 8
         if len(data) < needed:
             raise ImageError(f"{needed} bytes of samples are declared, there are {len(data)}")
-        return np.frombuffer(
-            self._in_order(data, "WaveformData", bits, is_big_endian)[:needed],
-            np.dtype(kind).newbyteorder(">" if is_big_endian else "<"),
-        ).reshape(self.samples, len(self.channels))
+        return self._numbers("WaveformData", data[:needed], kind, is_big_endian).reshape(
+            self.samples, len(self.channels)
+        )
 
-    def _padding(self, kind: np.dtype[Any]) -> int | None:
+    def _padding(self, kind: np.dtype[Any], is_big_endian: bool) -> int | None:
         value = self.item.get("WaveformPaddingValue")
         if not isinstance(value, bytes) or len(value) < kind.itemsize:
             return None
-        is_big_endian = kind.byteorder == ">"
-        ordered = self._in_order(value, "WaveformPaddingValue", kind.itemsize * 8, is_big_endian)
-        return int(np.frombuffer(ordered[: kind.itemsize], kind)[0])
+        return int(self._numbers("WaveformPaddingValue", value, kind.str[1:], is_big_endian)[0])
 
-    def _in_order(self, data: bytes, keyword: str, bits: int, is_big_endian: bool) -> bytes:
-        # Big endian words hold pairs of bytes in the other order (PS3.5 section 8.3).
-        if bits == 8 and is_big_endian and self.item[keyword].VR == "OW":
-            pairs = np.frombuffer(data[: len(data) // 2 * 2], np.uint8).reshape(-1, 2)
-            return pairs[:, ::-1].tobytes()
-        return data
+    def _numbers(
+        self, keyword: str, data: bytes, kind: str, is_big_endian: bool
+    ) -> npt.NDArray[Any]:
+        """Read bytes as whole numbers; what is left of an incomplete one at the end is dropped."""
+        order, size = "<", np.dtype(kind).itemsize
+        if is_big_endian and self.item[keyword].VR == "OW":
+            # Big endian turns each word of two bytes, whatever it is part of (PS3.5 section 6.2).
+            words = np.frombuffer(data + bytes(len(data) % 2), np.uint8).reshape(-1, 2)
+            data = words[:, ::-1].tobytes()[: len(data) // size * size]
+        elif is_big_endian:
+            order = ">"
+        return np.frombuffer(data, f"{order}{kind}", count=len(data) // size)
 
 
 def _scale(channel: Dataset, lead: str) -> tuple[float, float]:

@@ -38,10 +38,10 @@ _MAX_SIDE_PX: Final = 30_000
 _HEADER_WITHIN: Final = 1024
 _END_S: Final = 5.0
 _TOO_LONG: Final = "the PDF takes too long to render"
-_CRASHED: Final = "the PDF crashes its renderer"
+_CRASHED: Final = "the PDF crashes its renderer or needs more memory than a page may take"
 _FAULTS: Final = {
     "encrypted": "the PDF is encrypted",
-    "broken": "the PDF is broken",
+    "broken": "the PDF is broken or has no pages",
     "page": "the PDF page cannot be rendered",
     "memory": "the PDF needs more memory than a page may take",
 }
@@ -73,7 +73,7 @@ class StoredPdf:
             self._renderer = stack.enter_context(_Renderer(fd, start, length))
             self.page_count = self._renderer.count()
             if self.page_count < 1:
-                raise ImageError("the PDF has no pages")
+                raise ImageError(_FAULTS["broken"])
             self._stack = stack.pop_all()
 
     def read(self, index: int = 0) -> Raster:

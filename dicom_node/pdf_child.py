@@ -67,9 +67,10 @@ def main(document_fd: int, start: int, length: int) -> int:
 
 def _limit() -> None:
     """Give up what no rendering needs. The limits cannot be raised again."""
+    # The kernel says SIGXCPU at the soft limit, which names the fault, and SIGKILL at the hard one.
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S + 5))
     for limit, value in (
         (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
-        (resource.RLIMIT_CPU, MAX_CPU_S),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
