@@ -21,7 +21,6 @@ from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
-from django.db import close_old_connections
 from django.utils import timezone
 from PIL import Image, UnidentifiedImageError
 from pydicom import Dataset
@@ -97,7 +96,6 @@ def hand_in(source: Path, *, order: Order | None, door: Door, actor: str) -> Kep
     DatabaseError, OSError
         It could not be kept.
     """
-    close_old_connections()
     try:
         with source.open("rb") as file:
             size_bytes = file.seek(0, io.SEEK_END)

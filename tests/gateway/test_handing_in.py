@@ -49,7 +49,7 @@ FROM_WORKLIST = Order(
     }
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
