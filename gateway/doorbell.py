@@ -20,6 +20,8 @@ TASKS: Final = {
 }
 """The task that takes the next step from each waiting state."""
 
+ALERT: Final = "gateway.tasks.alert"
+
 SILENCE_S = 5.0
 """After a failed ring the bell rests so long, so that a broker that swallows connections costs a
 burst of C-STOREs one timeout, not one each."""
@@ -35,14 +37,23 @@ def ring(instance_id: int, state: State) -> bool:
     bool
         Whether the message was handed to the broker.
     """
-    global _silent_until
     task = TASKS.get(state)
-    if task is None or time.monotonic() < _silent_until:
+    return task is not None and _send(task, instance_id)
+
+
+def ring_alert(number: int) -> bool:
+    """Tell a Courier that an alert waits; as :func:`ring`."""
+    return _send(ALERT, number)
+
+
+def _send(task: str, number: int) -> bool:
+    global _silent_until
+    if time.monotonic() < _silent_until:
         return False
     try:
-        celery_app.send_task(task, (instance_id,), retry=False, ignore_result=True)
+        celery_app.send_task(task, (number,), retry=False, ignore_result=True)
     except Exception as error:  # noqa: BLE001 (whatever a broker or its client answers)
         _silent_until = time.monotonic() + SILENCE_S
-        log.warning("broker away; the sweeper will ring", instance=instance_id, error=repr(error))
+        log.warning("broker away; the sweeper will ring", number=number, error=repr(error))
         return False
     return True

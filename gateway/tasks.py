@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from gateway import doorbell, leases, pipeline
+from gateway import alerts, doorbell, leases, pipeline
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -27,6 +27,12 @@ def deliver(instance_id: int) -> None:  # noqa: ARG001
     pipeline.report_waiting()
 
 
+@shared_task(name="gateway.tasks.alert")
+def alert(number: int) -> None:  # noqa: ARG001
+    """Have the alerts that wait sent beside the reports."""
+    alerts.wake()
+
+
 @shared_task(name="gateway.tasks.sweep_analysis")
 def sweep_analysis() -> None:
     """Ring again for received instances that nobody holds."""
@@ -35,8 +41,10 @@ def sweep_analysis() -> None:
 
 @shared_task(name="gateway.tasks.sweep_delivery")
 def sweep_delivery() -> None:
-    """Ring again for analysed and reported instances that nobody holds."""
+    """Ring again for analysed and reported instances that nobody holds, and for alerts."""
     sweep((State.ANALYSED, State.REPORTED))
+    if alerts.overdue(limit=1):
+        alerts.wake()
 
 
 def sweep(states: tuple[State, ...]) -> int:

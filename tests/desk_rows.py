@@ -18,13 +18,17 @@ from dicom_node.status import judge
 from gateway import sources, spool
 from gateway.leases import append_transition
 from gateway.models import (
+    Alert,
+    AlertRule,
     Association,
     Delivery,
+    Dispatch,
     Finding,
     Instance,
     ModelVersion,
     Peer,
     Report,
+    Rule,
     Study,
 )
 from gateway.states import Event, State
@@ -261,3 +265,26 @@ def attempt(
         **{"report": report, "peer": peer, "outcome": outcome, "status": status,
            "reason": reason, **values}
     )  # fmt: skip
+
+
+def make_rule(name: str = "AF to the ward", *peers: Peer, **values: Any) -> Rule:
+    """Return a routing rule that sends to these Peers."""
+    row = Rule.objects.create(name=name, **values)
+    row.destinations.set(peers)
+    return row
+
+
+def mean(report: Report, peer: Peer, **values: Any) -> Dispatch:
+    """Return a report meant for a Peer."""
+    return Dispatch.objects.create(report=report, peer=peer, **values)
+
+
+def make_alert_rule(name: str = "AF", **values: Any) -> AlertRule:
+    """Return a rule that tells a webhook of atrial fibrillation."""
+    described = {"finding": "af", "channel": "webhook", "target": "https://ward.example.org/ecg"}
+    return AlertRule.objects.create(name=name, **{**described, **values})
+
+
+def make_alert(instance: Instance, rule: AlertRule | None = None, **values: Any) -> Alert:
+    """Return an alert about an instance."""
+    return Alert.objects.create(rule=rule or make_alert_rule(), instance=instance, **values)

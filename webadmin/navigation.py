@@ -13,11 +13,15 @@ LIFE = (
     ("ECGs", "monitor_heart", "gateway.instance"),
     ("Studies", "folder_shared", "gateway.study"),
     ("Reports", "description", "gateway.report"),
+    ("Dispatches", "forward_to_inbox", "gateway.dispatch"),
     ("Deliveries", "outbox", "gateway.delivery"),
+    ("Alerts", "notifications_active", "gateway.alert"),
     ("Transitions", "timeline", "gateway.transition"),
 )
 SETUP = (
     ("Peers", "hub", "gateway.peer"),
+    ("Routing rules", "alt_route", "gateway.rule"),
+    ("Alert rules", "notification_add", "gateway.alertrule"),
     ("Model versions", "neurology", "gateway.modelversion"),
     ("Users", "person", "auth.user"),
     ("Groups", "group", "auth.group"),

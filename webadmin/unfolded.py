@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.admin import GroupAdmin, UserAdmin
     from django.contrib.auth.models import User
     from django.forms import Form
+    from django.forms import ModelForm as RowForm
 
     BaseUserAdmin = UserAdmin[User]
     BaseGroupAdmin = GroupAdmin
     DropdownFilter = SimpleListFilter
     RangeFilter = FieldListFilter
     DropdownForm = Form
+    ModelForm = RowForm[Any]
 
     class RangeForm(Form):
         def __init__(self, name: str, *args: Any, **kwargs: Any) -> None: ...
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 else:
     import unfold.admin
     from django.contrib.auth import admin as auth_admin
+    from django.forms import ModelForm
     from unfold.contrib.filters.admin import DropdownFilter
     from unfold.contrib.filters.admin import RangeDateFilter as RangeFilter
     from unfold.contrib.filters.forms import DropdownForm
@@ -46,6 +49,7 @@ __all__ = [
     "DropdownFilter",
     "DropdownForm",
     "ModelAdmin",
+    "ModelForm",
     "RangeFilter",
     "RangeForm",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.models import Association, Delivery, Finding
+from gateway.models import Alert, Association, Delivery, Dispatch, Finding
 from gateway.states import State
 from models.labels import LABELS
 
@@ -36,6 +36,18 @@ _DELIVERIES = {
     Delivery.Outcome.WARNING: ("warn", "warning"),
     Delivery.Outcome.RETRY: ("progress", "schedule"),
     Delivery.Outcome.REFUSED: ("bad", "error"),
+}
+_DISPATCHES = {
+    Dispatch.Outcome.WAITING: ("progress", "schedule"),
+    Dispatch.Outcome.STORED: ("good", "check_circle"),
+    Dispatch.Outcome.REPLACED: ("quiet", "swap_horiz"),
+    Dispatch.Outcome.REFUSED: ("bad", "error"),
+    Dispatch.Outcome.WITHDRAWN: ("quiet", "block"),
+}
+_ALERTS = {
+    Alert.Outcome.WAITING: ("progress", "schedule"),
+    Alert.Outcome.SENT: ("good", "check_circle"),
+    Alert.Outcome.FAILED: ("bad", "error"),
 }
 _ASSOCIATIONS = {
     Association.Outcome.ACCEPTED: ("progress", "sync_alt"),
@@ -82,6 +94,18 @@ def delivery(value: str) -> Badge:
     """Return the badge of a delivery's outcome."""
     known = Delivery.Outcome(value)
     return Badge(str(known.label), *_DELIVERIES[known])
+
+
+def dispatch(value: str) -> Badge:
+    """Return the badge of how a dispatch ended."""
+    known = Dispatch.Outcome(value)
+    return Badge(str(known.label), *_DISPATCHES[known])
+
+
+def alert(value: str) -> Badge:
+    """Return the badge of what became of an alert."""
+    known = Alert.Outcome(value)
+    return Badge(str(known.label), *_ALERTS[known])
 
 
 def association(value: str) -> Badge:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, validate_email
 from django.db import models
 from django.utils import timezone
 
 from gateway.models.instances import Instance
 from gateway.outputs import FINDINGS
+from gateway.webhook import validate_address
 
 
 class AlertRule(models.Model):
@@ -42,6 +44,21 @@ class AlertRule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        try:
+            if self.channel == self.Channel.WEBHOOK:
+                validate_address(self.target)
+            elif self.channel == self.Channel.EMAIL:
+                for address in self.addresses or [""]:
+                    validate_email(address)
+        except ValidationError as error:
+            raise ValidationError({"target": error.messages}) from error
+
+    @property
+    def addresses(self) -> list[str]:
+        """The e-mail addresses it tells."""
+        return [part.strip() for part in self.target.split(",") if part.strip()]
 
 
 class Alert(models.Model):

@@ -15,9 +15,13 @@ from desk_rows import (
     deliver,
     drawn,
     fail,
+    make_alert,
+    make_alert_rule,
     make_association,
     make_ecg,
     make_peer,
+    make_rule,
+    mean,
     reject,
 )
 from django.urls import reverse
@@ -165,11 +169,19 @@ def test_no_screen_is_wider_than_its_window_or_breaks_in_the_browser(
     attempt(report, peer, Delivery.Outcome.REFUSED, 0xC123)
     deliver(ecg)
     fail(make_ecg(), "A-TITLE-AS-LONG.: 0xC123 " + "x" * 200)
+    rule = make_rule("a rule of a long name " * 4, peer, sender="CART", finding="af")
+    target = "https://alerts.cardiology.a-hospital-with-a-long-name.example/" + "x" * 80
+    alert_rule = make_alert_rule("an alert rule of a long name " * 3, target=target)
+    alert = make_alert(ecg, alert_rule, outcome="failed", last_error="answered 503 " + "x" * 90)
     rows: list[tuple[str, Any]] = [
         ("instance", ecg),
         ("study", ecg.study),
         ("report", report),
+        ("dispatch", mean(report, peer, rule="by a rule " * 10, instead_of="comprehensive_3d")),
         ("delivery", report.deliveries.first()),
+        ("rule", rule),
+        ("alertrule", alert.rule),
+        ("alert", alert),
         ("transition", ecg.transitions.first()),
         ("association", ecg.association),
         ("modelversion", ecg.model_version),
@@ -178,6 +190,7 @@ def test_no_screen_is_wider_than_its_window_or_breaks_in_the_browser(
     pages = [reverse("admin:index"), reverse("admin:auth_user_changelist")]
     pages += [reverse(f"admin:gateway_{name}_changelist") for name, _ in rows]
     pages += [reverse(f"admin:gateway_{name}_change", args=[row.pk]) for name, row in rows]
+    pages.append(f"{reverse('admin:gateway_rule_test')}?ecg={ecg.sop_instance_uid}")
     show(browser, 1280)
     sign_in(browser, live_server)
     complaints(browser)

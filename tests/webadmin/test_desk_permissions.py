@@ -11,9 +11,12 @@ from desk_rows import (
     attempt,
     compose,
     fail,
+    make_alert,
     make_association,
     make_ecg,
     make_peer,
+    make_rule,
+    mean,
 )
 from django.contrib.auth.models import User
 from django.test import Client
@@ -22,7 +25,17 @@ from django.urls import reverse
 from gateway.models import Instance, Peer, Transition
 from gateway.states import State
 
-FACTS = ("association", "instance", "study", "report", "delivery", "transition", "modelversion")
+FACTS = (
+    "association",
+    "instance",
+    "study",
+    "report",
+    "dispatch",
+    "delivery",
+    "alert",
+    "transition",
+    "modelversion",
+)
 
 
 @pytest.fixture
@@ -31,12 +44,17 @@ def rows(db: None) -> dict[str, Any]:
     ecg = analyse(make_ecg(association=make_association()), {"af": 0.9})
     report = compose(ecg)[0]
     peer = make_peer()
+    alert = make_alert(ecg)
     return {
         "association": ecg.association,
         "instance": ecg,
         "study": ecg.study,
         "report": report,
         "delivery": attempt(report, peer),
+        "dispatch": mean(report, peer),
+        "alert": alert,
+        "alertrule": alert.rule,
+        "rule": make_rule(),
         "transition": ecg.transitions.first(),
         "modelversion": ecg.model_version,
         "peer": peer,
@@ -49,6 +67,7 @@ def pages(rows: dict[str, Any]) -> list[str]:
     found += [reverse(f"admin:gateway_{name}_change", args=[row.pk]) for name, row in rows.items()]
     found.append(reverse("admin:gateway_instance_picture", args=[rows["instance"].pk]))
     found.append(reverse("admin:gateway_report_file", args=[rows["report"].pk]))
+    found.append(reverse("admin:gateway_rule_test"))
     return found
 
 
@@ -98,6 +117,16 @@ def test_not_even_a_superuser_adds_changes_or_deletes_a_fact(
     assert type(row).objects.filter(pk=row.pk).values().get() == before
 
 
+GOOD_PEER = {
+    "title": "ARCHIVE",
+    "host": "10.0.0.9",
+    "port": "104",
+    "is_destination": "on",
+    "outputs": ["basic_text", "pdf"],
+    "language": "zh-hans",
+}
+
+
 def test_a_peer_is_added_by_who_may_and_checked_by_its_own_rules(chief: Client) -> None:
     address = reverse("admin:gateway_peer_add")
     bad = chief.post(
@@ -107,16 +136,18 @@ def test_a_peer_is_added_by_who_may_and_checked_by_its_own_rules(chief: Client) 
     assert "needs a host" in bad.content.decode()
     bad = chief.post(address, {"title": "LONGER-THAN-SIXTEEN", "host": "pacs", "port": "104"})
     assert bad.status_code == 200
+    bad = chief.post(address, {**GOOD_PEER, "outputs": []})
+    assert "needs one at least" in bad.content.decode()
     assert not Peer.objects.exists()
 
-    good = {"title": "ARCHIVE", "host": "10.0.0.9", "port": "104", "is_destination": "on"}
-    assert chief.post(address, good).status_code == 302
-    assert Peer.objects.get().title == "ARCHIVE"
+    assert chief.post(address, GOOD_PEER).status_code == 302
+    peer = Peer.objects.get()
+    assert (peer.title, peer.language) == ("ARCHIVE", "zh-hans")
+    assert peer.outputs == ["basic_text", "pdf"]
 
 
 def test_a_reader_cannot_add_a_peer(reader: Client) -> None:
-    good = {"title": "ARCHIVE", "host": "10.0.0.9", "port": "104", "is_destination": "on"}
-    assert reader.post(reverse("admin:gateway_peer_add"), good).status_code == 403
+    assert reader.post(reverse("admin:gateway_peer_add"), GOOD_PEER).status_code == 403
     assert not Peer.objects.exists()
 
 

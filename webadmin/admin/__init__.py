@@ -3,13 +3,16 @@
 from django.contrib import admin
 
 from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
+    alerts,
     associations,
     deliveries,
+    dispatches,
     instances,
     model_versions,
     peers,
     people,
     reports,
+    rules,
     studies,
     transitions,
 )

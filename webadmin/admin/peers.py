@@ -1,11 +1,20 @@
-"""Peers: the Application Entities we know. The one screen of the gateway that people edit."""
+"""Peers: the Application Entities we know, what each is for and what it is sent."""
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.utils.safestring import SafeString
+from typing import Any
 
-from gateway.models import Peer
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from gateway.models import Peer, RefusedOutput
+from webadmin import outputs
 from webadmin.admin.screen import show
 from webadmin.unfolded import ModelAdmin
 from webadmin.words import Badge
@@ -13,26 +22,80 @@ from webadmin.words import Badge
 
 @admin.register(Peer)
 class PeerAdmin(ModelAdmin[Peer]):
-    """Who may send ECGs to us and who receives the reports."""
+    """Who may send ECGs to us, who receives the reports, whom we ask."""
 
-    list_display = ("title", "address", "purpose")
+    form = outputs.OutputsForm
+    list_display = ("title", "address", "purpose", "sent", "refused")
     search_fields = ("^title", "^host")
     search_help_text = "AE title, host"
     warn_unsaved_form = True
+    change_form_after_template = "webadmin/refused_outputs.html"
     fieldsets = (
         (None, {"fields": ("title", "host", "port")}),
-        ("What it is for", {"fields": ("is_sender", "is_destination")}),
+        (
+            "What it is for",
+            {"fields": ("is_sender", "is_destination", "is_archive", "is_worklist")},
+        ),
+        ("What it is sent", {"fields": ("outputs", "language")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Peer]:
+        rows = super().get_queryset(request).annotate(rules_count=Count("rules", distinct=True))
+        return rows.prefetch_related("refused_outputs")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Peer | None = None) -> bool:
+        """Return whether it may go: not while a rule names it, which would then send nowhere."""
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and not (obj is not None and obj.rules.exists())
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Many at once would not ask about the rules of each.
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
     @admin.display(description="address", ordering="host")
     def address(self, row: Peer) -> str:
-        return f"{row.host or 'any address'}:{row.port}" if row.host else "any address"
+        return f"{row.host}:{row.port}" if row.host else "any address"
 
     @admin.display(description="what it is for")
     def purpose(self, row: Peer) -> SafeString:
         shown = SafeString("")
-        if row.is_sender:
-            shown += show(Badge("sends ECGs", "progress", "login"))
-        if row.is_destination:
-            shown += show(Badge("receives reports", "good", "logout"))
+        for does, badge in (
+            (row.is_sender, Badge("sends ECGs", "progress", "login")),
+            (row.is_destination, Badge("receives reports", "good", "logout")),
+            (row.is_archive, Badge("answers queries", "progress", "search")),
+            (row.is_worklist, Badge("has the worklist", "progress", "list_alt")),
+        ):
+            shown += show(badge) if does else SafeString("")
         return shown or show(Badge("not in use", "quiet", "block"))
+
+    @admin.display(description="what it is sent")
+    def sent(self, row: Peer) -> str:
+        if not row.is_destination:
+            return "–"
+        return f"{outputs.names(row.outputs)} ({row.get_language_display()})"
+
+    @admin.display(description="refuses")
+    def refused(self, row: Peer) -> SafeString | str:
+        kinds = [refusal.output for refusal in row.refused_outputs.all()]
+        return show(Badge(outputs.names(kinds), "warn", "block")) if kinds else "–"
+
+    # --- what it was seen to refuse -------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        inside = self.admin_site.admin_view(require_POST(self.again_view))
+        return [
+            path("refused/<int:pk>/again/", inside, name="gateway_refusedoutput_again"),
+            *super().get_urls(),
+        ]
+
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Forget one refusal: the next result is sent to the Peer in that form again."""
+        if not request.user.has_perm("gateway.change_peer"):
+            raise PermissionDenied
+        refusal = get_object_or_404(RefusedOutput, pk=pk)
+        peer, output = refusal.peer, refusal.get_output_display()
+        refusal.delete()
+        messages.success(request, f"The next result is sent to {peer.title} as {output} again.")
+        return redirect("admin:gateway_peer_change", peer.pk)

@@ -1,0 +1,252 @@
+"""Who is told of a finding within seconds: raised with the findings, sent beside the reports.
+
+An Alert is one row for a rule and an instance, however often the instance is worked on. It is sent
+by a thread of its own in a Courier's process, so that a receiver that hangs holds up no report. A
+claim moves ``not_before`` ahead; a process that dies while it sends leaves a row that comes due
+again, so a message may arrive twice, each time with the same key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import random
+import threading
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db import connections, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from gateway import doorbell, webhook
+from gateway.leases import MAX_BACKOFF_S, TEXT_LENGTH
+from gateway.models import Alert, AlertRule, Installation, Instance
+from gateway.outputs import FINDINGS
+from gateway.routing import Seen, check_finding, findings_of
+
+log = structlog.get_logger(__name__)
+
+NOTICE: Final = "AI result, unverified"
+CLAIM_S: Final = 60.0
+"""How long a row belongs to who took it: longer than any way of sending takes."""
+
+EMAIL_TIMEOUT_S: Final = 10.0
+_MEANINGS: Final = dict(FINDINGS)
+
+
+def raise_for(instance: Instance) -> int:
+    """Make an Alert for every active rule that fits an instance; return how many are new.
+
+    Called inside the transaction that writes its findings, after them: an alert is there when
+    they are. The bell is rung when they are committed.
+    """
+    rules = list(
+        AlertRule.objects.filter(Q(sender="") | Q(sender=instance.calling_title), is_active=True)
+    )
+    seen = findings_of(instance) if rules else {}
+    told = (
+        set(Alert.objects.filter(instance=instance).values_list("rule", flat=True))
+        if rules
+        else set()
+    )
+    fitting = [rule for rule in rules if _fits(rule, seen) and rule.pk not in told]
+    Alert.objects.bulk_create(
+        (Alert(rule=rule, instance=instance) for rule in fitting), ignore_conflicts=True
+    )
+    if fitting:
+        log.info("alerts raised", instance=instance.pk, rules=[rule.pk for rule in fitting])
+        transaction.on_commit(lambda: doorbell.ring_alert(instance.pk), robust=True)
+    return len(fitting)
+
+
+def wake() -> None:
+    """Have what waits sent by a thread of this process; returns at once."""
+    _messenger.wake()
+
+
+def send_waiting() -> int:
+    """Send what waits, the least tried first; return how many were tried.
+
+    A receiver that failed is not asked again in the same go: each that is away costs one wait,
+    and those that are there do not wait for it longer.
+    """
+    tried, away = 0, set[str]()
+    while (alert := _claim(away)) is not None:
+        tried += 1
+        if not _send(alert):
+            away.add(alert.rule.target)
+    return tried
+
+
+def overdue(*, limit: int) -> list[int]:
+    """Return ids of alerts that wait and whose time has come."""
+    return list(_due().order_by("raised_at").values_list("pk", flat=True)[:limit])
+
+
+def retry(alert: Alert) -> bool:
+    """Have an alert that failed tried again; False when it is not failed (any more)."""
+    changed = Alert.objects.filter(pk=alert.pk, outcome=Alert.Outcome.FAILED).update(
+        outcome=Alert.Outcome.WAITING,
+        attempts=0,
+        not_before=timezone.now(),
+        ended_at=None,
+        last_error="",
+    )
+    if changed:
+        doorbell.ring_alert(alert.pk)
+    return bool(changed)
+
+
+def describe(rule: AlertRule) -> str:
+    """Return in words what a rule tells of."""
+    condition = check_finding(rule.finding, rule.min_probability, {}).condition
+    return f"{condition}, from {rule.sender}" if rule.sender else condition
+
+
+def message(alert: Alert) -> dict[str, Any]:
+    """Return what is told: no patient data unless the rule says so, identifiers of ours alone."""
+    rule, instance = alert.rule, alert.instance
+    seen = findings_of(instance).get(rule.finding)
+    told: dict[str, Any] = {
+        "id": f"{Installation.load().serial}-{alert.pk}",
+        "rule": rule.name,
+        "finding": rule.finding,
+        "name": _MEANINGS.get(rule.finding, rule.finding),
+        "probability": round(seen.probability, 4) if seen else None,
+        "present": seen.is_present if seen else None,
+        "notice": NOTICE,
+        "sender": instance.calling_title,
+        "received_at": instance.received_at.isoformat(),
+        "raised_at": alert.raised_at.isoformat(),
+        "link": f"{_desk_url()}/desk/gateway/instance/{instance.pk}/change/",
+    }
+    if rule.names_patient and instance.study is not None:
+        told["patient_id"] = instance.study.patient_id
+        told["accession_number"] = instance.study.accession_number
+    return told
+
+
+def _fits(rule: AlertRule, seen: dict[str, Seen]) -> bool:
+    return check_finding(rule.finding, rule.min_probability, seen).is_met
+
+
+def _due() -> QuerySet[Alert]:
+    return Alert.objects.filter(
+        outcome=Alert.Outcome.WAITING, not_before__lte=timezone.now(), rule__is_active=True
+    )
+
+
+def _claim(away: set[str]) -> Alert | None:
+    """Take the next alert and count the attempt; None when nothing waits."""
+    while True:
+        waiting = _due().exclude(rule__target__in=away).order_by("attempts", "raised_at", "pk")
+        alert = waiting.select_related("rule", "instance__study").first()
+        if alert is None:
+            return None
+        until = timezone.now() + datetime.timedelta(seconds=CLAIM_S)
+        if _held(alert).update(attempts=F("attempts") + 1, not_before=until):
+            alert.attempts += 1
+            return alert
+
+
+def _held(alert: Alert) -> QuerySet[Alert]:
+    """Return the row as long as nobody else has tried it meanwhile."""
+    return Alert.objects.filter(pk=alert.pk, outcome=Alert.Outcome.WAITING, attempts=alert.attempts)
+
+
+def _send(alert: Alert) -> bool:
+    """Tell whom the rule names, and write what came of it; return whether it is through."""
+    try:
+        _tell(alert)
+    except Exception as error:  # noqa: BLE001 (whatever a mail server or a network brings)
+        _write_failure(alert, _reason(error))
+        return False
+    _held(alert).update(outcome=Alert.Outcome.SENT, ended_at=timezone.now(), last_error="")
+    log.info("alert sent", alert=alert.pk, rule=alert.rule_id, instance=alert.instance_id)
+    return True
+
+
+def _tell(alert: Alert) -> None:
+    told = message(alert)
+    if alert.rule.channel == AlertRule.Channel.WEBHOOK:
+        secret = getattr(settings, "ECG_WEBHOOK_SECRET", "")
+        body = json.dumps(told).encode()
+        webhook.post(alert.rule.target, body, key=str(told["id"]), secret=secret)
+        return
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in told.items()]
+    probability = "" if told["probability"] is None else f" {told['probability']:.1%}"
+    EmailMessage(
+        subject=f"ECG alert: {told['name']}{probability}",
+        body="\n".join(lines) + "\n",
+        to=alert.rule.addresses,
+        headers={"Message-ID": f"<{told['id']}@ecg-gateway>", "Auto-Submitted": "auto-generated"},
+        connection=get_connection(timeout=EMAIL_TIMEOUT_S),
+    ).send()
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong without repeating what was sent, or where to."""
+    if isinstance(error, webhook.NotTaken):
+        return str(error)
+    code = getattr(error, "smtp_code", None)
+    said = f"answered {code}" if code else getattr(error, "strerror", None) or ""
+    return f"{type(error).__name__}{f': {said}' if said else ''}"
+
+
+def _write_failure(alert: Alert, reason: str) -> None:
+    is_spent = alert.attempts >= settings.ECG_ATTEMPTS
+    wait_s = min(MAX_BACKOFF_S, settings.ECG_BACKOFF_S * 2.0 ** (alert.attempts - 1))
+    wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)
+    now = timezone.now()
+    _held(alert).update(
+        last_error=reason[:TEXT_LENGTH],
+        not_before=now + datetime.timedelta(seconds=wait_s),
+        outcome=Alert.Outcome.FAILED if is_spent else Alert.Outcome.WAITING,
+        ended_at=now if is_spent else None,
+    )
+    log.warning("alert not sent", alert=alert.pk, attempts=alert.attempts, error=reason)
+
+
+def _desk_url() -> str:
+    """Return where people reach the Desk."""
+    given = getattr(settings, "ECG_DESK_URL", "") or f"http://localhost:{settings.ECG_WEB_PORT}"
+    return str(given).rstrip("/")
+
+
+class _Messenger:
+    """At most one thread that sends; who wakes it while it works has it look once more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_running = self._look_again = False
+
+    def wake(self) -> None:
+        with self._lock:
+            self._look_again = True
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._work, name="alerts", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            while self._is_wanted():
+                send_waiting()
+        except Exception:
+            # The rows come due again, and the sweeper rings.
+            log.exception("alerts interrupted")
+            with self._lock:
+                self._is_running = False
+        finally:
+            connections.close_all()
+
+    def _is_wanted(self) -> bool:
+        with self._lock:
+            self._is_running, self._look_again = self._look_again, False
+            return self._is_running
+
+
+_messenger = _Messenger()

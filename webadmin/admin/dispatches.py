@@ -1,0 +1,95 @@
+"""Dispatches: which report is meant for which Peer, by which rule, and how that ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from gateway.models import Delivery, Dispatch, Peer
+from webadmin import words
+from webadmin.admin.screen import MachineFacts, show
+from webadmin.filters import DayRangeFilter, Dropdown
+
+
+class OutcomeFilter(Dropdown):
+    """By how it ended."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Dispatch.Outcome.choices]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Dispatch]) -> QuerySet[Dispatch]:
+        return rows.filter(outcome=self.value()) if self.value() else rows
+
+
+class PeerFilter(Dropdown):
+    """By the Peer it is meant for."""
+
+    title = "peer"
+    parameter_name = "peer"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        meant = Peer.objects.filter(dispatches__isnull=False).distinct()
+        return [(str(peer.pk), str(peer)) for peer in meant]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Dispatch]) -> QuerySet[Dispatch]:
+        chosen = self.value() or ""
+        return rows.filter(peer=int(chosen)) if chosen.isdecimal() else rows
+
+
+@admin.register(Dispatch)
+class DispatchAdmin(MachineFacts[Dispatch]):
+    """One line a report and Peer."""
+
+    noun = "Dispatch"
+    change_form_template = "webadmin/dispatch.html"
+    list_display = ("decided_at", "ecg", "report_kind", "peer_title", "by", "came", "ended_at")
+    list_filter = (OutcomeFilter, PeerFilter, ("decided_at", DayRangeFilter))
+    list_select_related = ("report", "peer")
+    search_fields = (
+        "=report__sop_instance_uid",
+        "=report__instance__sop_instance_uid",
+        "^report__instance__study__accession_number",
+        "^rule",
+    )
+    search_help_text = "Accession number, UID of report or ECG, rule"
+
+    @admin.display(description="ECG", ordering="report__instance_id")
+    def ecg(self, row: Dispatch) -> SafeString:
+        number = row.report.instance_id
+        link = reverse("admin:gateway_instance_change", args=[number])
+        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, number)
+
+    @admin.display(description="report", ordering="report__kind")
+    def report_kind(self, row: Dispatch) -> SafeString:
+        link = reverse("admin:gateway_report_change", args=[row.report_id])
+        name = row.report.get_kind_display()
+        return format_html('<a class="desk-link" href="{}">{}</a>', link, name)
+
+    @admin.display(description="peer", ordering="peer__title")
+    def peer_title(self, row: Dispatch) -> str:
+        return row.peer.title
+
+    @admin.display(description="by rule", ordering="rule")
+    def by(self, row: Dispatch) -> str:
+        return row.rule or "–"
+
+    @admin.display(description="outcome", ordering="outcome")
+    def came(self, row: Dispatch) -> SafeString:
+        return show(words.dispatch(row.outcome))
+
+    def page(self, _request: HttpRequest, row: Dispatch) -> dict[str, Any]:
+        attempts = Delivery.objects.filter(report=row.report, peer=row.peer).select_related("peer")
+        return {
+            "dispatch": row,
+            "badge": words.dispatch(row.outcome),
+            "deliveries": [(attempt, words.delivery(attempt.outcome)) for attempt in attempts],
+        }
