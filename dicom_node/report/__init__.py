@@ -1,21 +1,31 @@
-"""Structured Reports: one result, two documents, each a function of its inputs alone.
+"""Reports: one result, up to six documents in a language, each a function of its inputs alone.
 
-``compose`` makes a Basic Text SR for people (TID 2000) and a Comprehensive SR for machines
-(TID 1500) of the same `AnalysisResult`, so that they cannot disagree. The same source and result
-give the same bytes and UIDs: a report composed again after a crash is the same report.
+``compose`` makes them all of the same `AnalysisResult`, so that they cannot disagree: a Basic Text
+SR for people (TID 2000), a Comprehensive SR for machines (TID 1500, also as Enhanced or
+Comprehensive 3D SR), and a page with the ECG and its findings as picture and as PDF. The same
+inputs give the same bytes and UIDs: a report composed again after a crash is the same report.
 
 ==================  ===============================================================
 ``result``          AnalysisResult, FindingResult, Device, ReportError
-``source``          the picture: what may be referred to, what is copied from it
+``source``          the object: what may be referred to, what is copied from it
 ``attributes``      the attributes that are copied, and which values are legal
-``uids``            UIDs as functions of source and result
-``wording``         the sentences both documents share
+``region``          corners on a picture
+``uids``            UIDs as functions of source, result and language
+``speech``          a language and its translator
+``wording``         the sentences all documents share
 ``content``         content items
 ``observer``        the device that observed
 ``basic_text``      the tree for people
 ``comprehensive``   the tree for machines
 ``document``        the modules around a tree; the file
 ``tree``            a report as people read it
+``page``            what stands where on the page
+``identity``        whose it is, as the page tells it
+``sheet``           lines, boxes and a picture on a page
+``fonts``           fonts, and which texts they show
+``painting``        a page as pixels
+``printing``        a page as PDF
+``pictured``        the modules around either
 ==================  ===============================================================
 """
 
@@ -31,8 +41,9 @@ from dicom_node.report.comprehensive import comprehensive_tree
 from dicom_node.report.document import (
     BASIC_TEXT,
     COMPREHENSIVE,
-    COMPREHENSIVE_3D,
-    ENHANCED,
+    KINDS,
+    PDF,
+    RESULT_PAGE,
     structured_report,
     to_bytes,
 )
@@ -40,6 +51,7 @@ from dicom_node.report.result import (
     AnalysisResult,
     Device,
     FindingResult,
+    FontMissing,
     ReportError,
     Verdict,
 )
@@ -54,6 +66,7 @@ __all__ = [
     "AnalysisResult",
     "Device",
     "FindingResult",
+    "FontMissing",
     "ReportError",
     "ReportNode",
     "Speech",
@@ -67,9 +80,7 @@ __all__ = [
 Raster = npt.NDArray[np.uint8]
 
 #: What can be composed, by name.
-OUTPUTS: Final = {
-    kind.name: kind for kind in (BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED)
-}
+OUTPUTS: Final = {kind.name: kind for kind in KINDS}
 
 
 def compose(
@@ -78,7 +89,7 @@ def compose(
     *,
     outputs: Sequence[str] = (BASIC_TEXT.name, COMPREHENSIVE.name),
     speech: Speech = ENGLISH,
-    picture: Callable[[], Raster] | None = None,  # noqa: ARG001
+    picture: Callable[[], Raster] | None = None,
     uid_root: str = UUID_ROOT,
 ) -> dict[str, Dataset]:
     """Compose the reports of one analysed object.
@@ -106,7 +117,8 @@ def compose(
     Raises
     ------
     ReportError
-        The source lacks what no report can be without. Trying again cannot help.
+        The source lacks what no report can be without; or, as FontMissing, there is nothing to draw
+        a page with. Trying again cannot help.
     ValueError
         An output that does not exist, or one that needs a picture and got none.
     """
@@ -116,9 +128,39 @@ def compose(
     uids = DerivedUids.of(checked, result, uid_root, speech)
     made = {}
     for name in outputs:
-        if name == BASIC_TEXT.name:
+        kind = OUTPUTS[name]
+        if kind in (RESULT_PAGE, PDF):
+            continue
+        if kind == BASIC_TEXT:
             tree = basic_text_tree(checked, result, speech)
         else:
             tree = comprehensive_tree(checked, result, uids, speech)
-        made[name] = structured_report(OUTPUTS[name], checked, result, tree=tree, uids=uids)
+        made[name] = structured_report(kind, checked, result, tree=tree, uids=uids)
+    if len(made) < len(set(outputs)):
+        if picture is None:
+            raise ValueError("expected a picture for an output that shows it")
+        made |= _pages(outputs, checked, result, speech, picture(), uids)
+    return {name: made[name] for name in outputs}
+
+
+def _pages(
+    outputs: Sequence[str],
+    source: Source,
+    result: AnalysisResult,
+    speech: Speech,
+    raster: Raster,
+    uids: DerivedUids,
+) -> dict[str, Dataset]:
+    # What draws and prints takes time and memory that most processes never need.
+    from dicom_node.report.page import page_of
+    from dicom_node.report.pictured import pdf_report, result_page
+
+    sheet = page_of(source, result, speech, rows=raster.shape[0], columns=raster.shape[1])
+    made = {}
+    if RESULT_PAGE.name in outputs:
+        made[RESULT_PAGE.name] = result_page(source, result, sheet=sheet, raster=raster, uids=uids)
+    if PDF.name in outputs:
+        made[PDF.name] = pdf_report(
+            source, result, sheet=sheet, raster=raster, speech=speech, uids=uids
+        )
     return made

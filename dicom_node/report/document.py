@@ -37,6 +37,7 @@ RESULT_PAGE: Final = Kind("result_page", "1.2.840.10008.5.1.4.1.1.7", "OT", 9003
 PDF: Final = Kind("pdf", "1.2.840.10008.5.1.4.1.1.104.1", "DOC", 9004)
 ENHANCED: Final = Kind("enhanced", "1.2.840.10008.5.1.4.1.1.88.22", "SR", 9005)
 COMPREHENSIVE_3D: Final = Kind("comprehensive_3d", "1.2.840.10008.5.1.4.1.1.88.34", "SR", 9006)
+KINDS: Final = (BASIC_TEXT, COMPREHENSIVE, RESULT_PAGE, PDF, ENHANCED, COMPREHENSIVE_3D)
 
 
 def header(
@@ -49,12 +50,12 @@ def header(
     of : tuple of str
         What the UIDs depend on besides source, result and kind, such as a digest of pixels.
     """
-    moment = _moment(source, result)
+    at = moment(source, result)
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.InstanceCreationDate = ds.SeriesDate = ds.ContentDate = moment.strftime("%Y%m%d")
-    ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = moment.strftime("%H%M%S")
-    ds.TimezoneOffsetFromUTC = moment.strftime("%z")[:5]
+    ds.InstanceCreationDate = ds.SeriesDate = ds.ContentDate = at.strftime("%Y%m%d")
+    ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = at.strftime("%H%M%S")
+    ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
     ds.SOPClassUID = UID(kind.sop_class_uid)
     ds.SOPInstanceUID = uids.derive(kind.name, "instance", *of)
     source.copy_identity(ds)
@@ -70,7 +71,7 @@ def header(
     ds.SoftwareVersions = result.device.software_version
 
     ds.InstanceNumber = 1
-    ds.ContributingEquipmentSequence = ItemSequence([_equipment(result.device, moment)])
+    ds.ContributingEquipmentSequence = ItemSequence([_equipment(result.device, at)])
     ds.file_meta = _file_meta(ds)
     return ds
 
@@ -102,8 +103,8 @@ def to_bytes(ds: Dataset) -> bytes:
     return out.getvalue()
 
 
-def _moment(source: Source, result: AnalysisResult) -> datetime:
-    """When it was analysed, on the clock of the source where that is known.
+def moment(source: Source, result: AnalysisResult) -> datetime:
+    """Return when it was analysed, on the clock of the source where that is known.
 
     Timezone Offset From UTC speaks for every time of an object, the copied study time included.
     """
@@ -130,14 +131,14 @@ def _author(device: Device) -> Dataset:
     return item
 
 
-def _equipment(device: Device, moment: datetime) -> Dataset:
+def _equipment(device: Device, at: datetime) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = ItemSequence([codes.PROCESSING_EQUIPMENT.as_item()])
     item.Manufacturer = device.manufacturer
     item.ManufacturerModelName = device.model
     item.DeviceSerialNumber = device.serial
     item.SoftwareVersions = device.software_version
-    item.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S")
+    item.ContributionDateTime = at.strftime("%Y%m%d%H%M%S")
     return item
 
 

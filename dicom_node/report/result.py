@@ -20,6 +20,10 @@ class ReportError(DicomError):
     """No report can be made of this source and result; the message says why. Final."""
 
 
+class FontMissing(ReportError):
+    """There is no font at all to draw a page with; installing one helps."""
+
+
 @dataclass(frozen=True)
 class Device:
     """The gateway as the observer of its reports (PS3.16 TID 1004).

@@ -4,6 +4,7 @@ Every sentence is marked by `gettext_noop` and said by `Speech.say`: one that is
 stay English in every language.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -45,13 +46,51 @@ VERDICTS: Final = {
     "undetermined": gettext_noop("UNDETERMINED"),
     "absent": gettext_noop("ABSENT"),
 }
+#: What recorders measure, by the names that statements of a source begin with.
+MEASURED: Final = frozenset(
+    {
+        gettext_noop("Ventricular rate"),
+        gettext_noop("Atrial rate"),
+        gettext_noop("Heart rate"),
+        gettext_noop("RR interval"),
+        gettext_noop("P duration"),
+        gettext_noop("PR interval"),
+        gettext_noop("QRS duration"),
+        gettext_noop("QT interval"),
+        gettext_noop("QTc interval"),
+        gettext_noop("QTc interval (Bazett)"),
+        gettext_noop("QTc interval (Fridericia)"),
+        gettext_noop("P axis"),
+        gettext_noop("QRS axis"),
+        gettext_noop("T axis"),
+    }
+)
+UNITS: Final = frozenset({gettext_noop("degrees")})
+_STATEMENT: Final = re.compile(r"(?P<name>.+) (?P<number>[-+.e\d]+) (?P<unit>\S+)")
+# What stands on the page: whose it is, and what is drawn.
+PATIENT_ID: Final = gettext_noop("Patient ID: %(value)s")
+BORN: Final = gettext_noop("Born: %(value)s")
+SEX: Final = gettext_noop("Sex: %(value)s")
+ACCESSION_NUMBER: Final = gettext_noop("Accession number: %(value)s")
+STUDY: Final = gettext_noop("Study: %(value)s")
+SEXES: Final = {
+    "F": gettext_noop("female"),
+    "M": gettext_noop("male"),
+    "O": gettext_noop("other"),
+}
+CANNOT_BE_SHOWN: Final = gettext_noop("(in a script that cannot be drawn here; see the study)")
+NO_FONT: Final = gettext_noop("No font for the language of this report: this page is in English.")
+OUTLINED: Final = gettext_noop("Outlined: the tracing that was read.")
+PERCENT: Final = gettext_noop("%(value)s %%")
+THRESHOLD: Final = gettext_noop("threshold %(value)s %%")
+ON_PAGE: Final = gettext_noop("%(line)s, page %(number)s")
+
 _FINDING_LINE: Final = gettext_noop(
     "%(finding)s: %(verdict)s (probability %(probability)s %%, threshold %(threshold)s %%)"
 )
 _SHORT: Final = gettext_noop("%(finding)s %(probability)s %%")
 _VERDICT_OF: Final = gettext_noop("%(finding)s: %(verdict)s")
 _REMARKED: Final = gettext_noop("%(line)s [%(remark)s]")
-_ON_PAGE: Final = gettext_noop("%(line)s, page %(number)s")
 _IS_PRESENT: Final = gettext_noop("PRESENT: %(finding)s")
 _IS_UNDETERMINED: Final = gettext_noop("UNDETERMINED: %(finding)s")
 _BELOW: Final = gettext_noop("Below threshold: %(findings)s")
@@ -64,7 +103,6 @@ _MADE_BY: Final = gettext_noop(
 )
 _PARAMETERS: Final = gettext_noop("Weights SHA-256 %(sha256)s. %(thresholds)s")
 _THRESHOLDS: Final = gettext_noop("Thresholds in percent: %(thresholds)s")
-# xgettext:no-python-format
 _NEED_NOT_ADD_UP: Final = gettext_noop(
     "Each probability is estimated by itself; the ten need not add up to 100 %."
 )
@@ -93,7 +131,7 @@ def finding_line(result: AnalysisResult, finding: FindingResult, speech: Speech)
         threshold=finding.threshold_percent,
     )
     if len(result.frames) > 1:
-        line = speech.say(_ON_PAGE, line=line, number=result.frame_of(finding) or 1)
+        line = speech.say(ON_PAGE, line=line, number=result.frame_of(finding) or 1)
     return line if finding.validated else remarked(line, NOT_VALIDATED, speech)
 
 
@@ -177,8 +215,18 @@ def stated(result: AnalysisResult, speech: Speech) -> list[str]:
     """What the source says of itself, as the source's: one sentence, or none."""
     if not result.statements:
         return []
-    said = speech.say(_SEMICOLON).join(result.statements)
-    return [speech.say(_STATED, statements=said)]
+    said = [_translated(statement, speech) for statement in result.statements]
+    return [speech.say(_STATED, statements=speech.say(_SEMICOLON).join(said))]
+
+
+def _translated(statement: str, speech: Speech) -> str:
+    """A statement with its name and unit in the language, where known; its number as it is."""
+    found = _STATEMENT.fullmatch(statement)
+    if found is None or found["name"] not in MEASURED:
+        return statement
+    unit = found["unit"]
+    said = speech.say(unit) if unit in UNITS else unit
+    return f"{speech.say(found['name'])} {found['number']} {said}"
 
 
 def page_read(result: AnalysisResult, speech: Speech) -> list[str]:

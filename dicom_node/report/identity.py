@@ -1,0 +1,74 @@
+"""Whose ECG it is, as a page tells it: values of the source, written as people write them.
+
+What no font shows is not shown in part: half a name would be another name.
+"""
+
+import re
+from typing import Final
+
+from dicom_node.report import wording
+from dicom_node.report.fonts import Fonts
+from dicom_node.report.source import Source
+from dicom_node.report.speech import Speech
+
+# Where the scripts of East Asia begin.
+_WIDE_FROM: Final = 0x2E80
+
+
+def name_of(source: Source, fonts: Fonts, speech: Speech) -> str:
+    """Return the patient's name; the alphabetic group alone where the others cannot be drawn."""
+    name = _value(source, "PatientName")
+    whole, alphabetic = displayed_name(name), displayed_name(name.split("=")[0])
+    if alphabetic and fonts.family_for(whole) is None:
+        return shown(alphabetic, fonts, speech)
+    return shown(whole, fonts, speech)
+
+
+def displayed_name(name: str) -> str:
+    """Return a person name as people write it (PS3.5 section 6.2.1).
+
+    The ideographic group first, its components joined; the alphabetic one in brackets behind it.
+    """
+    groups = [group for group in name.split("=")[:2] if group.strip("^ ")]
+    said = [_joined(group) for group in groups]
+    if len(said) == 2:
+        return f"{said[1]} ({said[0]})"
+    return said[0] if said else ""
+
+
+def fields_of(source: Source, fonts: Fonts, speech: Speech) -> list[str]:
+    """Return what else tells patient and study, each with its label; nothing for what is absent."""
+    sex = wording.SEXES.get(_value(source, "PatientSex"))
+    when = f"{_date(_value(source, 'StudyDate'))} {_time(_value(source, 'StudyTime'))}"
+    said = [
+        (wording.PATIENT_ID, _value(source, "PatientID")),
+        (wording.BORN, _date(_value(source, "PatientBirthDate"))),
+        (wording.SEX, speech.say(sex) if sex else ""),
+        (wording.ACCESSION_NUMBER, _value(source, "AccessionNumber")),
+        (wording.STUDY, f"{when.strip()} {_value(source, 'StudyDescription')}".strip()),
+    ]
+    return [speech.say(label, value=shown(value, fonts, speech)) for label, value in said if value]
+
+
+def shown(text: str, fonts: Fonts, speech: Speech) -> str:
+    """Return a text, or that it cannot be shown."""
+    return speech.say(wording.CANNOT_BE_SHOWN) if fonts.family_for(text) is None else text
+
+
+def _joined(group: str) -> str:
+    parts = [part.strip() for part in group.split("^") if part.strip()]
+    is_wide = all(ord(character) >= _WIDE_FROM for part in parts for character in part)
+    return ("" if is_wide else " ").join(parts)
+
+
+def _value(source: Source, keyword: str) -> str:
+    return str(source.header.get(keyword, "") or "").strip()
+
+
+def _date(value: str) -> str:
+    return re.sub(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", value)
+
+
+def _time(value: str) -> str:
+    found = re.match(r"(\d\d)(\d\d)", value)
+    return f"{found[1]}:{found[2]}" if found else ""
