@@ -29,7 +29,8 @@ from dicom_node.part10 import StoredObject, faults_named
 from dicom_node.pixels import Raster
 
 MAX_DOCUMENT_BYTES: Final = 64 << 20
-#: How long a document may keep its reader waiting, all pages together.
+#: What a document may take, all pages together: of a processor, and of its reader's time.
+MAX_CPU_S: Final = 10
 MAX_WAIT_S: Final = 40.0
 
 _MAX_ANSWER_BYTES: Final = 200
@@ -113,9 +114,10 @@ class _Renderer:
     """The parent's end of the process that renders."""
 
     def __init__(self, document_fd: int, start: int, length: int) -> None:
+        arguments = (document_fd, start, length, MAX_CPU_S)
         self._process = subprocess.Popen(
             # Isolated: neither the folder it is started in nor the environment chooses the code.
-            [sys.executable, "-I", pdf_child.__file__, *map(str, (document_fd, start, length))],
+            [sys.executable, "-I", pdf_child.__file__, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
