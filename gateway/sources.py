@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from django.utils import timezone, translation
 from pydicom import Dataset
@@ -15,7 +14,6 @@ from pydicom.uid import UID
 import gateway
 from dicom_node import report
 from dicom_node.charset import decode_dataset
-from dicom_node.errors import ImageError
 from dicom_node.image import read_header
 from gateway import pages, spool
 from gateway.models import Installation, Instance, Study
@@ -106,12 +104,13 @@ def reports_of(
     """
     path = spool.locate(instance.spool_name)
     source = read_header(path)
+    number = instance.frame_number or 1
     documents = report.compose(
         source,
         result_of(instance, source),
         outputs=[str(Output(output)) for output in outputs],
         speech=speech_of(language),
-        picture=lambda: _page_read(path, instance.frame_number or 1),
+        picture=lambda: pages.raster(path, number),
     )
     return {Output(name): (ds, report.to_bytes(ds)) for name, ds in documents.items()}
 
@@ -129,29 +128,14 @@ def speech_of(language: str) -> report.Speech:
     return report.Speech(_CODES[named], translate)
 
 
-def _page_read(path: Path, number: int) -> pages.Raster:
-    """Return the page of an object that its result is of, numbered from 1.
-
-    Raises
-    ------
-    ImageError
-        It cannot be read, or there is no such page.
-    """
-    found = next(islice(pages.rasters(path), number - 1, None), None)
-    if found is None:
-        raise ImageError(f"expected a page {number}, and there are fewer")
-    if isinstance(found, ImageError):
-        raise found
-    return found
-
-
 def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
     """Return the rows of an analysed instance as the value a report is composed from."""
     version = instance.model_version
     if version is None or instance.analysed_at is None:
         raise ValueError(f"instance {instance.pk}: expected an analysed row")
     validated = version.card.get("validated", {})
-    frames = int(source.get("NumberOfFrames") or 1)
+    several = len(instance.pages) > 1 or int(source.get("NumberOfFrames") or 1) > 1
+    regions = {page["number"]: _corners(page.get("region")) for page in instance.pages}
     return report.AnalysisResult(
         findings=tuple(
             report.FindingResult(
@@ -160,18 +144,25 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
                 threshold=row.threshold,
                 verdict=cast(report.Verdict, row.verdict),
                 validated=bool(validated.get(row.key, False)),
+                frame_number=row.frame_number if several else None,
+                region=regions.get(row.frame_number),
             )
             for row in instance.findings.filter(model_version=version)
         ),
         model_name=version.name,
         model_version=version.version,
         model_sha256=version.sha256,
-        frame_number=instance.frame_number if frames > 1 else None,
-        region=tuple((float(x), float(y)) for x, y in instance.region) if instance.region else None,
+        frame_number=instance.frame_number if several else None,
+        region=_corners(instance.region),
         device=device(),
         analysed_at=timezone.localtime(instance.analysed_at),
         quality_note=None,
+        statements=pages.statements(spool.locate(instance.spool_name)),
     )
+
+
+def _corners(region: Any) -> report.Corners | None:
+    return tuple((float(x), float(y)) for x, y in region) if region else None
 
 
 def device() -> report.Device:

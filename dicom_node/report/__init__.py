@@ -49,6 +49,7 @@ from dicom_node.report.document import (
 )
 from dicom_node.report.result import (
     AnalysisResult,
+    Corners,
     Device,
     FindingResult,
     FontMissing,
@@ -64,6 +65,7 @@ __all__ = [
     "ENGLISH",
     "OUTPUTS",
     "AnalysisResult",
+    "Corners",
     "Device",
     "FindingResult",
     "FontMissing",

@@ -67,6 +67,21 @@ MEASURED: Final = frozenset(
 )
 UNITS: Final = frozenset({gettext_noop("degrees")})
 _STATEMENT: Final = re.compile(r"(?P<name>.+) (?P<number>[-+.e\d]+) (?P<unit>\S+)")
+#: What was read of a source and what was not: our words, though they come with its own.
+NOTES: Final = {
+    gettext_noop("Computed from the other limb leads: %(leads)s"): re.compile(
+        r"Computed from the other limb leads: (?P<leads>.+)"
+    ),
+    gettext_noop("Flat: %(leads)s"): re.compile(r"Flat: (?P<leads>.+)"),
+    gettext_noop("Read: %(length)s s from second %(start)s of a recording of %(whole)s s"): (
+        re.compile(
+            r"Read: (?P<length>\S+) s from second (?P<start>\S+) of a recording of (?P<whole>\S+) s"
+        )
+    ),
+    gettext_noop("Looked at: the first %(looked)s of %(count)s pages"): re.compile(
+        r"Looked at: the first (?P<looked>\d+) of (?P<count>\d+) pages"
+    ),
+}
 # What stands on the page: whose it is, and what is drawn.
 PATIENT_ID: Final = gettext_noop("Patient ID: %(value)s")
 BORN: Final = gettext_noop("Born: %(value)s")
@@ -212,14 +227,23 @@ def thresholds(result: AnalysisResult, speech: Speech) -> str:
 
 
 def stated(result: AnalysisResult, speech: Speech) -> list[str]:
-    """What the source says of itself, as the source's: one sentence, or none."""
-    if not result.statements:
-        return []
-    said = [_translated(statement, speech) for statement in result.statements]
-    return [speech.say(_STATED, statements=speech.say(_SEMICOLON).join(said))]
+    """What the source says of itself, as the source's, and what was read of it: lines, or none."""
+    notes = {said: _note(said, speech) for said in result.statements}
+    measured = [_measured(said, speech) for said, note in notes.items() if note is None]
+    lines = [note for note in notes.values() if note is not None]
+    if measured:
+        lines.insert(0, speech.say(_STATED, statements=speech.say(_SEMICOLON).join(measured)))
+    return lines
 
 
-def _translated(statement: str, speech: Speech) -> str:
+def _note(statement: str, speech: Speech) -> str | None:
+    for sentence, pattern in NOTES.items():
+        if found := pattern.fullmatch(statement):
+            return speech.say(sentence, **found.groupdict())
+    return None
+
+
+def _measured(statement: str, speech: Speech) -> str:
     """A statement with its name and unit in the language, where known; its number as it is."""
     found = _STATEMENT.fullmatch(statement)
     if found is None or found["name"] not in MEASURED:
