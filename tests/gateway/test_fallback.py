@@ -21,6 +21,7 @@ from gateway import leases, pipeline, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput, Report, Rule
 from gateway.outputs import SOP_CLASSES, Language, Output
+from gateway.routing import Routing
 from gateway.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -178,7 +179,8 @@ def test_a_peer_that_takes_nothing_fails_the_row_and_once_mended_gets_what_was_w
         failed.refresh_from_db()
         assert (failed.state, failed.failed_in) == (State.FAILED, State.REPORTED)
         assert failed.reason == (
-            "SCRIPTED: the Peer accepts none of Basic Text SR, Result page (Secondary Capture)"
+            "SCRIPTED: the Peer accepts none of Comprehensive SR, Enhanced SR, Basic Text SR, "
+            "Result page (Secondary Capture)"
         )
         assert set(outcomes(failed).values()) == {"refused", "replaced"}
     assert RefusedOutput.objects.count() == 4
@@ -206,7 +208,7 @@ def test_a_peer_that_takes_nothing_fails_the_row_and_once_mended_gets_what_was_w
 def test_a_backlog_meets_each_refusal_once() -> None:
     with ScriptedArchive(0x0000, sop_classes=[BASIC, ENHANCED]) as archive:
         destination(archive.entity_args)
-        rows = [analysed() for _ in range(12)]
+        rows = [analysed() for _ in range(9)]
         pipeline.compose_waiting()
         pipeline.deliver_waiting()
         assert Delivery.objects.filter(outcome="refused").count() == 8, "of the first batch"
@@ -367,7 +369,7 @@ def test_what_waits_for_a_peer_that_was_replaced_goes_to_the_new_one() -> None:
 def test_a_peer_deleted_between_decision_and_record_delays_nothing() -> None:
     peer = destination(("GONE", "10.0.0.9", 104))
     row = analysed()
-    decide = pipeline.compose.__globals__["Routing"].decide
+    decide = Routing.decide
 
     def decide_and_delete(self: Any, instance: Instance) -> Any:
         decision = decide(self, instance)

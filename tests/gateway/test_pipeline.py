@@ -420,7 +420,7 @@ def test_an_archive_that_takes_no_reports_fails_the_row_with_the_reason_and_it_c
         deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
     assert (row.state, row.failed_in) == (State.FAILED, State.REPORTED)
-    assert row.reason.startswith(f"{peer.title}: the Peer accepts none of Basic Text SR, ")
+    assert row.reason.startswith(f"{peer.title}: the Peer accepts none of Comprehensive SR, ")
     peer.title, peer.host, peer.port = orthanc.entity_args
     peer.save()
     assert leases.resume(row, actor="person")

@@ -10,6 +10,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -60,15 +61,16 @@ class PeerAdmin(ModelAdmin[Peer]):
 
     @admin.display(description="what it is for")
     def purpose(self, row: Peer) -> SafeString:
-        shown = SafeString("")
-        for does, badge in (
+        badges = (
             (row.is_sender, Badge("sends ECGs", "progress", "login")),
             (row.is_destination, Badge("receives reports", "good", "logout")),
             (row.is_archive, Badge("answers queries", "progress", "search")),
             (row.is_worklist, Badge("has the worklist", "progress", "list_alt")),
-        ):
-            shown += show(badge) if does else SafeString("")
-        return shown or show(Badge("not in use", "quiet", "block"))
+        )
+        shown = [(show(badge),) for does, badge in badges if does]
+        if not shown:
+            return show(Badge("not in use", "quiet", "block"))
+        return format_html('<span class="desk-badges">{}</span>', format_html_join("", "{}", shown))
 
     @admin.display(description="what it is sent")
     def sent(self, row: Peer) -> str:

@@ -95,6 +95,8 @@ class RuleAdmin(ModelAdmin[Rule]):
 
     @admin.display(description="as")
     def what(self, row: Rule) -> str:
+        if not row.destinations.all():
+            return "–"
         return outputs.names(row.outputs) or "what each usually gets"
 
     @admin.display(description="in use", boolean=True, ordering="is_active")
