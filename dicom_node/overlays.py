@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dicom_node.pixels import Raster
-from dicom_node.values import first_number
+from dicom_node.values import first_number, numbers
 
 _GROUPS: Final = range(0x6000, 0x6020, 2)
 _BLACK, _WHITE = 0, 255
@@ -76,6 +76,6 @@ def _plane(
         stored = stored[: len(stored) // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)
     bits = np.unpackbits(stored[first // 8 : -(-last // 8)], bitorder="little")
     plane = bits[first % 8 : first % 8 + last - first].reshape(int(rows), int(columns))
-    origin = value(0x0050)
-    top, left = (int(origin[0]), int(origin[1])) if origin and len(origin) == 2 else (1, 1)
+    origin = numbers(value(0x0050))
+    top, left = (int(origin[0]), int(origin[1])) if len(origin) == 2 else (1, 1)
     return plane.astype(bool), top - 1, left - 1

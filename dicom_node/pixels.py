@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicom_node.errors import ImageError
-from dicom_node.values import first_number
+from dicom_node.values import first_number, numbers
 
 Raster = npt.NDArray[np.uint8]
 
@@ -79,7 +79,7 @@ def _window(codes: npt.NDArray[np.float64], header: Dataset) -> Raster | None:
     """
     function = str(header.get("VOILUTFunction") or "LINEAR").strip()
     tables = [_voi_lut(codes, header)]
-    centres, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    centres, widths = numbers(header.get("WindowCenter")), numbers(header.get("WindowWidth"))
     for centre, width in zip(centres[:_MAX_WINDOWS], widths, strict=False):
         tables.append(_shade(codes, centre, width, function))
     for table in tables:
@@ -149,7 +149,7 @@ def aspect_of(header: Dataset) -> float:
         "ImagerPixelSpacing",
         "NominalScannedPixelSpacing",
     ):
-        values = _numbers(header, keyword)
+        values = numbers(header.get(keyword))
         if len(values) == 2 and values[0] > 0 and values[1] > 0:
             ratio = values[0] / values[1]
             return ratio if 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT else 1.0
@@ -158,14 +158,6 @@ def aspect_of(header: Dataset) -> float:
 
 def _number(header: Dataset, keyword: str) -> float | None:
     return first_number(header.get(keyword))
-
-
-def _numbers(header: Dataset, keyword: str) -> list[float]:
-    """Return the finite numbers of an element."""
-    value = header.get(keyword)
-    several = [value] if value is None or isinstance(value, str | int | float) else list(value)
-    numbers = [first_number(one) for one in several]
-    return [number for number in numbers if number is not None]
 
 
 def _to_8_bits(values: npt.NDArray[Any], bits_stored: int) -> Raster:

@@ -15,3 +15,10 @@ def first_number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def numbers(value: Any) -> list[float]:
+    """Return the finite numbers among the values of an element."""
+    several = [value] if value is None or isinstance(value, str | int | float) else list(value)
+    found = [first_number(one) for one in several]
+    return [number for number in found if number is not None]
