@@ -6,7 +6,6 @@ Every wait has a limit. Trouble is a typed error that says whether trying again 
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pynetdicom import AE, evt
@@ -24,31 +23,10 @@ from dicom_node.errors import (
     RejectedForGood,
     RejectedForNow,
 )
+from dicom_node.timeouts import Timeouts
 from dicom_node.wire import BoundedSocket
 
 _THREAD_END_S: Final = 5.0
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """How long the SCU waits, in seconds.
-
-    Attributes
-    ----------
-    connect_s : float
-        For the TCP connection.
-    association_s : float
-        For the answer to an association request, and to a release.
-    response_s : float
-        For the answer to a request, once it is sent.
-    network_s : float
-        For any single PDU, sent or received.
-    """
-
-    connect_s: float = 10.0
-    association_s: float = 20.0
-    response_s: float = 60.0
-    network_s: float = 60.0
 
 
 class Call:

@@ -17,13 +17,14 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom.presentation import build_context
 
-from dicom_node.calling import Call, Timeouts, associate
+from dicom_node.calling import Call, associate
 from dicom_node.contexts import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from dicom_node.entity import ApplicationEntity
 from dicom_node.errors import AssociationError, NotSendable
 from dicom_node.query import find
 from dicom_node.retrieve import RetrieveOutcome, get, move
 from dicom_node.status import Kind, Status, judge
+from dicom_node.timeouts import Timeouts
 
 __all__ = [
     "RetrieveOutcome",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from dicom_node.charset import decode_dataset
 from dicom_node.document import encapsulated_pdf
 from dicom_node.errors import ImageError
 from dicom_node.image import MAX_FRAME_PIXELS, read_header
-from dicom_node.jpeg import read_jpeg
+from dicom_node.jpeg import JpegFrame, read_jpeg
 from dicom_node.order import Order
 from dicom_node.reception import Reception
 from gateway import spool
@@ -113,13 +114,12 @@ def hand_in(source: Path, *, order: Order | None, door: Door, actor: str) -> Kep
         if error.filename is None:
             raise
         raise NotTaken(f"cannot be opened: {error.strerror}") from None
-    stream = io.BytesIO()
-    wrapped.save_as(stream, enforce_file_format=True)
-    _seek_data_set(stream)
-    made = _Object(
-        stream, wrapped.SOPClassUID, wrapped.SOPInstanceUID, wrapped.file_meta.TransferSyntaxUID
-    )
-    return _keep(made, door, actor, is_ours=True)
+    uids = (wrapped.SOPClassUID, wrapped.SOPInstanceUID, wrapped.file_meta.TransferSyntaxUID)
+    with tempfile.TemporaryFile(dir=spool.incoming()) as stream:
+        wrapped.save_as(stream, enforce_file_format=True)
+        del wrapped  # a page at 600 dpi is 100 MB
+        _seek_data_set(stream)
+        return _keep(_Object(stream, *uids), door, actor, is_ours=True)
 
 
 def _check_size(size_bytes: int, limit_bytes: int) -> None:
@@ -262,12 +262,11 @@ def _uid(purpose: str, *parts: str) -> str:
 
 @dataclass(frozen=True)
 class _Picture:
-    """The pages of a picture file, upright, and the file's own bytes where they may be kept."""
+    """The pages of a picture file, upright, and the coded picture where it is kept as it is."""
 
-    content: bytes
     rasters: Sequence[npt.NDArray[np.uint8]]
-    is_jpeg: bool
-    is_upright: bool
+    frame: JpegFrame | None
+    lossy_bytes: int
 
     @classmethod
     def read(cls, content: bytes) -> _Picture:
@@ -280,12 +279,13 @@ class _Picture:
         """
         try:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-                return cls(
-                    content,
-                    _rasters(picture),
-                    is_jpeg=picture.format in ("JPEG", "MPO"),
-                    is_upright=picture.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT,
-                )
+                rasters = _rasters(picture)
+                is_jpeg = picture.format in ("JPEG", "MPO")
+                is_upright = picture.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+                frame = read_jpeg(content) if is_jpeg and is_upright else None
+                if frame is not None:
+                    rasters = [rasters[0][:1, :1]]  # the rest has shown that it can be decoded
+                return cls(rasters, frame, len(content) if is_jpeg else 0)
         except UnidentifiedImageError:
             raise NotTaken(
                 "expected a picture (PNG, JPEG, TIFF, BMP or WebP), a PDF or a DICOM file, "
@@ -302,13 +302,12 @@ class _Picture:
         """Put the pages into an object made of the first."""
         if len(self.rasters) > 1:
             return multi_frame_capture(self.rasters, ds)
-        if not self.is_jpeg:
-            return ds
-        frame = read_jpeg(self.content) if self.is_upright else None
-        if frame is not None:
-            return jpeg_capture(frame, ds)
-        # Turned upright, or coded in a way that DICOM has no syntax for: decoded, not coded again.
-        mark_lossy(ds, len(self.content))
+        if self.frame is not None:
+            return jpeg_capture(self.frame, ds)
+        if self.lossy_bytes:
+            # Turned upright, or coded in a way that DICOM has no syntax for: decoded, and not
+            # coded again.
+            mark_lossy(ds, self.lossy_bytes)
         return ds
 
 

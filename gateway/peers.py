@@ -10,7 +10,7 @@ import time
 from django.conf import settings
 from django.db.models import QuerySet
 
-from dicom_node.scu import Timeouts
+from dicom_node.timeouts import Timeouts
 from gateway.models import Peer
 
 RESOLVE_S = 60

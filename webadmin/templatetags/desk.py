@@ -34,6 +34,12 @@ def kilobytes(value: int) -> str:
 
 
 @register.filter
+def dicom_date(value: str) -> str:
+    """Return a date of PS3.5 section 6.2, ``20260131``, as ``2026-01-31``."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 else value
+
+
+@register.filter
 def person(name: str) -> str:
     """Return a DICOM person name (PS3.5 section 6.2.1) as people write it.
 

@@ -1,0 +1,233 @@
+"""Add an ECG: a screenshot, photograph, PDF or DICOM file, for one patient and order.
+
+The person says whose it is, the worklist says who that is, the person confirms, and only then
+files go up: the confirmed order travels as a signed ticket that comes back with each file, so no
+order can be put together in the browser. A file's bytes are the whole body of a request: they are
+written to disk as they come, up to a limit, and the rest of what is said about them stays out of
+addresses, which are logged.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from dicom_node.order import SEXES, Order
+from dicom_node.reception import PART_SUFFIX
+from gateway import handing_in, lookups, spool
+from gateway.models import Door, Instance, Peer
+from gateway.states import WAITING, State
+from webadmin import words
+from webadmin.bars import bars_of
+
+log = structlog.get_logger(__name__)
+
+PERMISSION: Final = "gateway.add_instance"
+MAX_BYTES: Final = handing_in.MAX_PICTURE_BYTES
+TICKET_S: Final = 3600
+
+_SALT: Final = "webadmin.upload"
+_CHUNK_BYTES: Final = 1 << 18
+_FIELDS: Final = {
+    "patient_id": "patient_id",
+    "accession_number": "accession",
+    "patient_name": "name",
+    "patient_birth_date": "birth_date",
+    "patient_sex": "sex",
+}
+"""The fields of an order by the names they have in the form."""
+
+_AT_ONCE = threading.BoundedSemaphore(1)
+"""A page at 600 dpi takes a few hundred megabytes while it is made an object."""
+
+View = Callable[..., HttpResponse]
+
+
+def urls() -> list[URLPattern]:
+    """Return the addresses of this page, for those who may add ECGs."""
+    return [
+        path("", _guarded(require_safe(page)), name="upload"),
+        path("patient/", _guarded(require_POST(patient)), name="upload_patient"),
+        path("patient/answer/", _guarded(require_POST(found)), name="upload_found"),
+        path("file/", _guarded(require_POST(file)), name="upload_file"),
+        path("<int:pk>/", _guarded(require_safe(result)), name="upload_result"),
+    ]
+
+
+def _guarded(view: View) -> View:
+    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.has_perm(PERMISSION):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return admin.site.admin_view(guard)
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the page; everything it does is asked for by its script."""
+    context = {
+        **admin.site.each_context(request),
+        "title": "Add an ECG",
+        "has_worklist": Peer.objects.filter(is_worklist=True).exists(),
+        "sexes": SEXES,
+        "max_bytes": MAX_BYTES,
+        "notice": words.NOTICE,
+    }
+    return TemplateResponse(request, "webadmin/upload.html", context)
+
+
+# --- whose it is ---------------------------------------------------------------------------------
+
+
+def patient(request: HttpRequest) -> HttpResponse:
+    """Take what was typed: a ticket for it, or the name of a question to the worklist."""
+    values = {name: request.POST.get(field, "").strip() for name, field in _FIELDS.items()}
+    values["patient_birth_date"] = values["patient_birth_date"].replace("-", "")
+    typed = Order.from_values(values)
+    asks = "without_worklist" not in request.POST and (
+        Peer.objects.filter(is_worklist=True).exists()
+    )
+    faults = typed.faults()
+    if asks and typed.accession_number:
+        faults.pop("patient_id", None)
+    if faults:
+        return JsonResponse(
+            {"faults": {_FIELDS[name]: fault for name, fault in faults.items()}}, status=400
+        )
+    if not asks:
+        return JsonResponse({"orders": [_offer(request, typed)], "problem": ""})
+    try:
+        name = lookups.ask(typed, asker=_user(request).pk)
+    except lookups.NotRung:
+        problem = "The worklist cannot be asked now: the gateway's broker is away."
+        return JsonResponse({"orders": [], "problem": problem})
+    return JsonResponse({"lookup": name}, status=202)
+
+
+def found(request: HttpRequest) -> HttpResponse:
+    """Say what the worklist has: nothing yet (202), or orders, each with its ticket."""
+    try:
+        answer = lookups.answered(request.POST.get("lookup", ""), asker=_user(request).pk)
+    except KeyError:
+        return JsonResponse({"orders": [], "problem": "This question is too old: ask again."})
+    if answer is None:
+        return JsonResponse({}, status=202)
+    orders = [_offer(request, order) for order in answer.orders]
+    return JsonResponse({"orders": orders, "problem": answer.problem})
+
+
+def _offer(request: HttpRequest, order: Order) -> dict[str, Any]:
+    """Return who and what an order is, as a card to look at, and the ticket for it."""
+    ticket = signing.dumps(
+        {"order": order.as_values(), "user": _user(request).pk}, salt=_SALT, compress=True
+    )
+    return {"ticket": ticket, "html": render_to_string("webadmin/upload_order.html", {"o": order})}
+
+
+def _order_of(request: HttpRequest) -> Order:
+    """Return the order of a ticket.
+
+    Raises
+    ------
+    BadSignature
+        There is none, it is too old, or it is somebody else's.
+    """
+    ticket = request.headers.get("X-Order-Ticket", "")
+    values = signing.loads(ticket, salt=_SALT, max_age=TICKET_S)
+    if values["user"] != _user(request).pk:
+        raise signing.BadSignature("a ticket of another user")
+    return Order.from_values(values["order"])
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
+    return request.user
+
+
+# --- a file --------------------------------------------------------------------------------------
+
+
+def file(request: HttpRequest) -> HttpResponse:
+    """Take one file, and say which ECG it is now; the reason when it is none."""
+    try:
+        order = _order_of(request)
+    except signing.BadSignature:
+        return _refusal("Confirm the patient again: that was too long ago.", status=403)
+    try:
+        with tempfile.NamedTemporaryFile(dir=spool.incoming(), suffix=PART_SUFFIX) as part:
+            if not _receive(request, part):
+                limit = f"{MAX_BYTES >> 20} MB"
+                return _refusal(f"Expected a file of at most {limit}.", status=413)
+            part.flush()
+            actor = f"user:{request.user.get_username()}"[:64]
+            kept = handing_in.hand_in(Path(part.name), order=order, door=Door.UPLOAD, actor=actor)
+    except handing_in.NotTaken as error:
+        return _refusal(f"{str(error)[:1].upper()}{str(error)[1:]}.", status=422)
+    except MemoryError:
+        return _refusal("The gateway is short of memory now; try again later.", status=503)
+    except (DatabaseError, OSError) as error:
+        log.error("upload not kept", error=repr(error))
+        return _refusal("It could not be kept now; try again later.", status=503)
+    row = kept.instance
+    return JsonResponse(
+        {
+            "is_new": kept.is_new,
+            "result": reverse("upload_result", args=[row.pk]),
+        },
+        status=201 if kept.is_new else 200,
+    )
+
+
+def _receive(request: HttpRequest, part: Any) -> bool:
+    """Write the body to disk; False when it is longer than the limit."""
+    count = 0
+    while chunk := request.read(_CHUNK_BYTES):
+        count += len(chunk)
+        if count > MAX_BYTES:
+            return False
+        part.write(chunk)
+    return True
+
+
+def _refusal(reason: str, *, status: int) -> HttpResponse:
+    return JsonResponse({"reason": reason}, status=status)
+
+
+# --- what came of it -----------------------------------------------------------------------------
+
+
+def result(request: HttpRequest, pk: int) -> HttpResponse:
+    """Say where an ECG is and what was found, as a piece of the page."""
+    row = get_object_or_404(Instance, pk=pk)
+    may_look = request.user.has_perm("gateway.view_instance")
+    bars = bars_of(row) if may_look else []
+    html = render_to_string(
+        "webadmin/upload_result.html",
+        {
+            "instance": row,
+            "badge": words.state(row.state),
+            "notice": words.NOTICE,
+            "bars": bars,
+            "absent_count": sum(bar.badge.text == "Absent" for bar in bars),
+            "may_look": may_look,
+            "is_rejected": row.state == State.REJECTED,
+        },
+        request=request,
+    )
+    return JsonResponse({"is_final": State(row.state) not in WAITING, "html": html})
