@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pypdfium2  # type: ignore[import-untyped]
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
@@ -23,6 +25,8 @@ DEVICE = report.Device(
     serial="34567890",
     software_version="0.1.0",
 )
+OTHER_REGION = ((50.0, 60.0), (1000.0, 60.0), (1000.0, 700.0), (50.0, 700.0))
+STATEMENTS = ("Ventricular rate 72 /min", "QRS duration 94 ms", "QRS axis -30 degrees")
 REGION = ((20.0, 30.0), (1100.0, 30.0), (1100.0, 800.0), (20.0, 800.0))
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
 
@@ -92,6 +96,39 @@ def multi_frame() -> Dataset:
     return ds
 
 
+def waveform(**values: str) -> Dataset:
+    """Return the header of an ECG that is no picture."""
+    return _without_pixels("1.2.840.10008.5.1.4.1.1.9.1.1", **values)
+
+
+def document(**values: str) -> Dataset:
+    """Return the header of an Encapsulated PDF."""
+    return _without_pixels("1.2.840.10008.5.1.4.1.1.104.1", **values)
+
+
+def _without_pixels(sop_class_uid: str, **values: str) -> Dataset:
+    ds = source(**values)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+    for element in (*ds.group_dataset(0x0028), ds["PixelData"], ds["ImageType"]):
+        del ds[element.tag]
+    return ds
+
+
+def two_pages() -> report.AnalysisResult:
+    """Return a result whose findings were read on both pages of `multi_frame`."""
+    base = result(("af", "crbbb", "pvc"), frame_number=1)
+    placed = {"pvc": (2, OTHER_REGION), "crbbb": (2, None), "af": (1, None)}
+    return replace(
+        base,
+        findings=tuple(
+            replace(finding, frame_number=placed[finding.key][0], region=placed[finding.key][1])
+            if finding.key in placed
+            else finding
+            for finding in base.findings
+        ),
+    )
+
+
 def with_order() -> Dataset:
     ds = source()
     request = Dataset()
@@ -110,6 +147,9 @@ CASES: dict[str, tuple[Dataset, report.AnalysisResult]] = {
     "no region": (source(), result(region=None)),
     "a page of several": (multi_frame(), result(frame_number=2)),
     "an order": (with_order(), result()),
+    "two pages": (multi_frame(), two_pages()),
+    "a waveform": (waveform(), replace(result(), statements=STATEMENTS)),
+    "a document": (document(), result((), frame_number=2)),
     "long uids": (source(sop_instance_uid=LONG_UID, study_instance_uid=LONG_UID + ""), result()),
     "long texts": (source(study_description="d" * 64, accession_number="1" * 16), result()),
     "chinese": (source(patient_name="王^小东=王^小东"), result()),
@@ -131,6 +171,13 @@ NAMES: dict[str, tuple[str | list[str], bytes, str]] = {
         b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B",
         "Yamada^Tarou=山田^太郎",
     ),
+    "ISO 2022 IR 149": (
+        ["", "ISO 2022 IR 149"],
+        b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=",
+        "Hong^Gildong=洪^吉洞",
+    ),
+    "ISO_IR 144": ("ISO_IR 144", "Иванов^Иван".encode("iso8859_5"), "Иванов^Иван"),
+    "ISO_IR 192": ("ISO_IR 192", "Wang^XiaoDong=王^小东".encode(), "Wang^XiaoDong=王^小东"),
     "ISO_IR 100": ("ISO_IR 100", "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),
     "none": ("", b"Mueller^Juergen", "Mueller^Juergen"),
 }
@@ -148,6 +195,13 @@ def named(character_set: str) -> Dataset:
     written = BytesIO()
     ds.save_as(written, enforce_file_format=True)
     return dcmread(BytesIO(written.getvalue().replace(placeholder, raw, 1)))
+
+
+def pdf_text(ds: Dataset) -> str:
+    """Return the text of the one page of a PDF report, as a search finds it."""
+    with pypdfium2.PdfDocument(ds.EncapsulatedDocument) as pdf:
+        (page,) = pdf
+        return str(page.get_textpage().get_text_bounded()).replace("\r\n", "\n")
 
 
 def walk(node: report.ReportNode) -> list[report.ReportNode]:

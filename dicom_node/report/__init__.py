@@ -69,6 +69,7 @@ __all__ = [
     "Device",
     "FindingResult",
     "FontMissing",
+    "Raster",
     "ReportError",
     "ReportNode",
     "Speech",

@@ -64,15 +64,17 @@ class Fonts:
     families: tuple[Family, ...]
 
     @classmethod
-    def find(cls, folders: Sequence[Path] = FOLDERS) -> "Fonts":
-        """Look for the known families; each needs both of its files.
+    def find(cls, folders: Sequence[Path] | None = None) -> "Fonts":
+        """Look for the known families below folders, `FOLDERS` by default.
+
+        Each family needs both of its files.
 
         Raises
         ------
         FontMissing
             None is there.
         """
-        return _find(tuple(folders))
+        return _find(tuple(FOLDERS if folders is None else folders))
 
     def preferring(self, text: str) -> "Fonts":
         """Return the same with the family that shows a text first: a page is best of one."""

@@ -1,6 +1,7 @@
 """Whose ECG it is, as a page tells it: values of the source, written as people write them.
 
-What no font shows is not shown in part: half a name would be another name.
+What no font shows is not shown in part: half a name would be another name. Neither is what is far
+longer than its attribute may be, which would push the findings off the page.
 """
 
 import re
@@ -13,6 +14,8 @@ from dicom_node.report.speech import Speech
 
 # Where the scripts of East Asia begin.
 _WIDE_FROM: Final = 0x2E80
+# Two groups of a name have 64 characters each (PS3.5 section 6.2), other values at most 64.
+_LONGEST: Final = 200
 
 
 def name_of(source: Source, fonts: Fonts, speech: Speech) -> str:
@@ -20,7 +23,7 @@ def name_of(source: Source, fonts: Fonts, speech: Speech) -> str:
     name = _value(source, "PatientName")
     whole, alphabetic = displayed_name(name), displayed_name(name.split("=")[0])
     if alphabetic and fonts.family_for(whole) is None:
-        return shown(alphabetic, fonts, speech)
+        whole = alphabetic
     return shown(whole, fonts, speech)
 
 
@@ -50,9 +53,10 @@ def fields_of(source: Source, fonts: Fonts, speech: Speech) -> list[str]:
     return [speech.say(label, value=shown(value, fonts, speech)) for label, value in said if value]
 
 
-def shown(text: str, fonts: Fonts, speech: Speech) -> str:
+def shown(text: str, fonts: Fonts, speech: Speech, *, longest: int = _LONGEST) -> str:
     """Return a text, or that it cannot be shown."""
-    return speech.say(wording.CANNOT_BE_SHOWN) if fonts.family_for(text) is None else text
+    is_shown = len(text) <= longest and fonts.family_for(text) is not None
+    return text if is_shown else speech.say(wording.CANNOT_BE_SHOWN)
 
 
 def _joined(group: str) -> str:

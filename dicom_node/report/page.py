@@ -57,6 +57,7 @@ _SMALL: Final = Style(20.0, GREY)
 _REMARK: Final = Style(22.0, BLACK)
 _WARNING: Final = Style(22.0, _ALARM, bold=True)
 _SMALLEST_PX: Final = 18.0
+_LONGEST_REMARK: Final = 1000
 _SMALLEST_NAME_PX: Final = 26.0
 
 
@@ -148,7 +149,10 @@ def _remarks(sheet: Sheet, said: Sequence[tuple[str, Style]], speech: Speech) ->
     lines = [
         line
         for text, style in said
-        for line in sheet.wrap(sheet.line(identity.shown(text, sheet.fonts, speech), style), _WIDTH)
+        for line in sheet.wrap(
+            sheet.line(identity.shown(text, sheet.fonts, speech, longest=_LONGEST_REMARK), style),
+            _WIDTH,
+        )
     ]
     top = HEIGHT_PX - height_px(lines) - 26.0
     sheet.marks.append(Box(_MARGIN, top, _WIDTH, 2.0, _RAIL))

@@ -57,7 +57,7 @@ def _value(ds: Dataset) -> str:
             return _number(ds)
         case "UIDREF":
             return str(ds.get("UID", ""))
-        case "IMAGE" | "COMPOSITE":
+        case "IMAGE" | "WAVEFORM" | "COMPOSITE":
             found = ds.get("ReferencedSOPSequence") or []
             return _reference(found[0]) if found else ""
         case "SCOORD":

@@ -93,7 +93,7 @@ SEXES: Final = {
     "M": gettext_noop("male"),
     "O": gettext_noop("other"),
 }
-CANNOT_BE_SHOWN: Final = gettext_noop("(in a script that cannot be drawn here; see the study)")
+CANNOT_BE_SHOWN: Final = gettext_noop("(cannot be shown here; see the study)")
 NO_FONT: Final = gettext_noop("No font for the language of this report: this page is in English.")
 OUTLINED: Final = gettext_noop("Outlined: the tracing that was read.")
 PERCENT: Final = gettext_noop("%(value)s %%")
