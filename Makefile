@@ -78,9 +78,11 @@ $(VENV)/.run-installed: requirements/run.txt $(BIN)/python
 	@$(PIP_INSTALL) --requirement requirements/run.txt || { $(pip-advice); }
 	@touch $@
 
-$(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
+$(VENV)/.test-installed: requirements/test.txt tests/node/package.json $(VENV)/.run-installed
 	$(call say,installing what the tests need)
 	@$(PIP_INSTALL) --requirement requirements/test.txt || { $(pip-advice); }
+	@PATH="$$PWD/$(BIN):$$PATH" npm install --prefix tests/node --no-package-lock --no-audit \
+		--no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
 define pip-advice

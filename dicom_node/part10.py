@@ -7,6 +7,7 @@ fault of the file is an ImageError.
 
 import errno
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -233,6 +234,13 @@ def _stops_at_bulk() -> Callable[[int, str | None, int], bool]:
 
 
 def _inflate(file: BinaryIO) -> BinaryIO:
+    start = file.tell()
+    head = file.read(6)
+    file.seek(start)
+    # Some senders announce the deflated encoding and send the data set as it is. An element's tag
+    # with its VR is no beginning of a deflate stream: the lengths in it would contradict.
+    if re.fullmatch(rb"[\x02-\x10]\x00..[A-Z]{2}", head, re.DOTALL):
+        return file
     # PS3.5 section A.5: a raw deflate stream (RFC 1951), without a zlib header.
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(file.read(MAX_INFLATED_BYTES), MAX_INFLATED_BYTES)
