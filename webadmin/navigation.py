@@ -30,9 +30,12 @@ SETUP = (
 
 def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar's groups, with only what this user may look at."""
-    front = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    front = [{"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}]
+    if request.user.has_perm("gateway.add_instance"):
+        add = {"title": "Add an ECG", "icon": "add_photo_alternate", "link": reverse("upload")}
+        front.append(add)
     return [
-        {"title": "", "items": [front]},
+        {"title": "", "items": front},
         {"title": "The life of an ECG", "items": _items(request, LIFE)},
         {"title": "Set up", "items": _items(request, SETUP)},
     ]

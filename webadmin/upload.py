@@ -129,7 +129,7 @@ def found(request: HttpRequest) -> HttpResponse:
     if answer is None:
         return JsonResponse({}, status=202)
     orders = [_offer(request, order) for order in answer.orders]
-    return JsonResponse({"orders": orders, "problem": answer.problem})
+    return JsonResponse({"orders": orders, "problem": _sentence(answer.problem)})
 
 
 def _offer(request: HttpRequest, order: Order) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def file(request: HttpRequest) -> HttpResponse:
             actor = f"user:{request.user.get_username()}"[:64]
             kept = handing_in.hand_in(Path(part.name), order=order, door=Door.UPLOAD, actor=actor)
     except handing_in.NotTaken as error:
-        return _refusal(f"{str(error)[:1].upper()}{str(error)[1:]}.", status=422)
+        return _refusal(_sentence(str(error)), status=422)
     except MemoryError:
         return _refusal("The gateway is short of memory now; try again later.", status=503)
     except (DatabaseError, OSError) as error:
@@ -203,6 +203,14 @@ def _receive(request: HttpRequest, part: Any) -> bool:
             return False
         part.write(chunk)
     return True
+
+
+def _sentence(text: str) -> str:
+    """Return what an error says as a sentence for a page."""
+    if not text:
+        return ""
+    end = "" if text.endswith((".", "?", ")")) else "."
+    return f"{text[0].upper()}{text[1:]}{end}"
 
 
 def _refusal(reason: str, *, status: int) -> HttpResponse:

@@ -76,6 +76,12 @@ def test_a_request_without_its_token_is_refused(nurse: Client) -> None:
     assert name(strict, patient_id="P").status_code == 403
 
 
+def test_the_sidebar_leads_there_who_may_go(nurse: Client, reader: Client) -> None:
+    front = reverse("admin:index")
+    assert f'href="{PAGE}"' in nurse.get(front).content.decode()
+    assert f'href="{PAGE}"' not in reader.get(front).content.decode()
+
+
 def test_the_page_offers_what_there_is(nurse: Client) -> None:
     shown = nurse.get(PAGE).content.decode()
     assert 'capture="environment"' in shown

@@ -290,9 +290,12 @@
     }
 
     for (const id of ["upload-choose", "upload-photo"]) {
-        document.getElementById(id).addEventListener("change", (event) => {
-            add(event.target.files);
-            event.target.value = "";
+        const input = document.getElementById(id);
+        // Unfold writes the name of a chosen file into a text field beside it; there is none here.
+        input.hasChangeListener = true;
+        input.addEventListener("change", () => {
+            add(input.files);
+            input.value = "";
         });
     }
     for (const kind of ["dragenter", "dragover"]) {
