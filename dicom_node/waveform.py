@@ -169,7 +169,7 @@ def _remarks(
         remarks.append(f"Computed from the other limb leads: {', '.join(computed)}")
     if flat:
         remarks.append(f"Flat: {', '.join(flat)}")
-    if whole_s > page_s + 0.5:
+    if whole_s > page_s + 0.5 or page_s < PAGE_S - 0.1:
         remarks.append(
             f"Read: {page_s:.3g} s from second {start_s:.3g} of a recording of {whole_s:.4g} s"
         )

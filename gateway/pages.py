@@ -8,8 +8,8 @@ SOP Class: PDFs have been seen in waveform objects, and ECGs in classes of other
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ MAX_PAGES = 8
 
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 
-_PAPER = Style(header=False)
+PAPER = Style(header=False)
 """Waveforms are drawn on pink millimetre paper, 25 mm/s and 10 mm/mV, always alike."""
 
 
@@ -70,7 +70,7 @@ class _Opened:
     statements: tuple[str, ...] = ()
 
 
-def pages(path: Path) -> Iterator[PageOrReason]:
+def pages(path: Path) -> Generator[PageOrReason, None, None]:
     """Yield every page of a file, first to last, numbered from 1.
 
     A page's region is in coordinates of the raster that :func:`rasters` yields, which for a
@@ -101,10 +101,11 @@ def first_usable(path: Path) -> PageOrReason:
         The file as a whole cannot be read.
     """
     first: PageOrReason | None = None
-    for candidate in pages(path):
-        if candidate.page is not None:
-            return candidate
-        first = first or candidate
+    with closing(pages(path)) as candidates:
+        for candidate in candidates:
+            if candidate.page is not None:
+                return candidate
+            first = first or candidate
     return first or PageOrReason(1, None, "no picture in the object")
 
 
@@ -190,8 +191,8 @@ def _opened(path: Path) -> Iterator[_Opened]:
                 yield _Opened(image.frame_count, image.read, image.aspect)
             return
     if recording is not None:
-        page = _draw(recording)
-        yield _Opened(1, lambda _: page, statements=recording.statements)
+        drawn = recording
+        yield _Opened(1, lambda _: _draw(drawn), statements=recording.statements)
         return
     with StoredPdf(path) as pdf:
         yield _Opened(pdf.page_count, pdf.read)
@@ -214,7 +215,7 @@ def _draw(recording: waveform.Recording) -> Raster:
     """
     seconds = recording.leads_uv.shape[1] / recording.rate_hz
     layout = "3x4+1" if seconds >= waveform.PAGE_S - 0.1 else "3x4+1 simultaneous"
-    return draw_page(recording.leads_uv, recording.rate_hz, layout, _PAPER, 0)
+    return draw_page(recording.leads_uv, recording.rate_hz, layout, PAPER, 0)
 
 
 def _find(raster: Raster, aspect: float) -> Page:

@@ -231,9 +231,10 @@ def test_a_long_recording_gives_its_first_page_and_says_so() -> None:
     assert recording.statements == ("Read: 10 s from second 0 of a recording of 60 s",)
 
 
-def test_a_short_recording_keeps_its_length() -> None:
+def test_a_short_recording_keeps_its_length_and_says_so() -> None:
     recording = recording_of(twelve_lead(samples_uv(500.0, 5.0)))
     assert recording.leads_uv.shape == (12, 2500)
+    assert recording.statements == ("Read: 5 s from second 0 of a recording of 5 s",)
 
 
 @pytest.mark.parametrize(("kind", "padding"), [("SS", -32768), ("SL", -(1 << 31)), ("SB", -128)])
