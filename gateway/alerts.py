@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from gateway import doorbell, webhook
 from gateway.leases import MAX_BACKOFF_S, TEXT_LENGTH
-from gateway.models import Alert, AlertRule, Installation, Instance
+from gateway.models import Alert, AlertRule, Door, Installation, Instance
 from gateway.outputs import FINDINGS
 from gateway.routing import Seen, check_finding, findings_of
 
@@ -41,8 +41,11 @@ def raise_for(instance: Instance) -> int:
     """Make an Alert for every active rule that fits an instance; return how many are new.
 
     Called inside the transaction that writes its findings, after them: an alert is there when
-    they are. The bell is rung when they are committed.
+    they are. The bell is rung when they are committed. An ECG of the past that a backfill brings
+    alarms nobody.
     """
+    if instance.door == Door.BACKFILL:
+        return 0
     rules = list(
         AlertRule.objects.filter(Q(sender="") | Q(sender=instance.calling_title), is_active=True)
     )

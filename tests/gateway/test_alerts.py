@@ -1,0 +1,435 @@
+"""Who is told of a finding, by a real HTTP server and a real mail server."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from desk_rows import analyse, make_alert, make_alert_rule, make_ecg
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+from programs import eventually, free_port
+from pytest_django import Settings
+
+from gateway import alerts, doorbell, tasks, webhook
+from gateway.models import Alert, AlertRule, Finding, Instance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "a shared secret"
+
+
+class Receiver:
+    """An HTTP server that keeps what it is told, and answers what a test says."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.location = ""
+        self.hang = threading.Event()
+        self.hang.set()
+        self.drips = False
+        self.told: list[tuple[dict[str, str], bytes]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.told.append((dict(self.headers), body))
+                outer.hang.wait(20)
+                if outer.drips:
+                    outer.drip(self.wfile)
+                    return
+                self.send_response(outer.status)
+                if outer.location:
+                    self.send_header("Location", outer.location)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def drip(self, out: Any) -> None:
+        """Answer a letter at a time, without end."""
+        try:
+            for _ in range(100):
+                out.write(b"H")
+                out.flush()
+                time.sleep(0.1)  # the fault itself, not a wait for something
+        except OSError:
+            pass
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/ecg?ward=3"
+
+    def close(self) -> None:
+        self.hang.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def _quick(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ECG_SPOOL_DIR = tmp_path / "spool"
+    settings.ECG_BACKOFF_S = 0.0
+    settings.ECG_WEBHOOK_SECRET = SECRET
+    settings.ECG_DESK_URL = "https://ecg.example.org/"
+    # No broker in these tests: the bell is tried once and rests.
+    monkeypatch.setattr(doorbell, "_silent_until", time.monotonic() + 3600)
+
+
+def fibrillating(**values: Any) -> Instance:
+    """Return an analysed ECG of a named patient with atrial fibrillation."""
+    return analyse(make_ecg(patient_id="P-SECRET", accession="A-SECRET", **values), {"af": 0.931})
+
+
+# --- raising --------------------------------------------------------------------------------------
+
+
+def test_each_active_rule_that_fits_makes_one_alert_however_often_it_is_asked() -> None:
+    ecg = fibrillating()
+    fitting = {
+        make_alert_rule("present"),
+        make_alert_rule("probable", min_probability=0.93),
+        make_alert_rule("from the cart", sender="CART"),
+    }
+    make_alert_rule("more probable", min_probability=0.94)
+    make_alert_rule("from elsewhere", sender="MUSE")
+    make_alert_rule("off", is_active=False)
+    make_alert_rule("another finding", finding="pvc")
+    assert alerts.raise_for(ecg) == 3
+    assert alerts.raise_for(ecg) == 0
+    assert {alert.rule for alert in Alert.objects.all()} == fitting
+
+
+def test_an_ecg_of_the_past_alarms_nobody() -> None:
+    make_alert_rule()
+    assert alerts.raise_for(fibrillating(door="backfill")) == 0
+    assert alerts.raise_for(fibrillating(door="upload")) == 1
+
+
+def test_an_alert_is_there_when_its_findings_are_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rung: list[int] = []
+    monkeypatch.setattr(doorbell, "ring_alert", rung.append)
+    ecg = make_ecg()
+    make_alert_rule()
+
+    class Broken(Exception):
+        pass
+
+    def break_off() -> None:
+        with transaction.atomic():
+            analyse(ecg, {"af": 0.9})
+            alerts.raise_for(ecg)
+            raise Broken
+
+    with pytest.raises(Broken):
+        break_off()
+    assert Alert.objects.count() == Finding.objects.count() == len(rung) == 0
+    with transaction.atomic():
+        analyse(Instance.objects.get(pk=ecg.pk), {"af": 0.9})
+        alerts.raise_for(Instance.objects.get(pk=ecg.pk))
+        assert rung == []
+    assert Alert.objects.count() == 1
+    assert rung == [ecg.pk]
+
+
+# --- the webhook ----------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_told_once_signed_with_a_link_and_no_patient(receiver: Receiver) -> None:
+    ecg = fibrillating()
+    make_alert_rule("AF on the ward", target=receiver.url)
+    alerts.raise_for(ecg)
+    assert alerts.send_waiting() == 1
+    assert alerts.send_waiting() == 0
+    ((headers, body),) = receiver.told
+    alert = Alert.objects.get()
+    assert (alert.outcome, alert.attempts) == (Alert.Outcome.SENT, 1)
+    told = json.loads(body)
+    link = "https://ecg.example.org" + reverse("admin:gateway_instance_change", args=[ecg.pk])
+    assert told["link"] == link
+    assert (told["finding"], told["name"]) == ("af", "Atrial fibrillation")
+    assert (told["probability"], told["present"]) == (0.931, True)
+    assert told["notice"] == "AI result, unverified"
+    assert datetime.datetime.fromisoformat(told["raised_at"]) == alert.raised_at
+    assert headers["Idempotency-Key"] == told["id"]
+    assert told["id"].endswith(f"-{alert.pk}")
+    assert headers["X-ECG-Signature"] == webhook.sign(SECRET, headers["X-ECG-Timestamp"], body)
+    assert abs(int(headers["X-ECG-Timestamp"]) - time.time()) < 60
+    assert ecg.study is not None
+    for private in ("SECRET", ecg.sop_instance_uid, ecg.study.study_instance_uid):
+        assert private not in body.decode()
+
+
+def test_only_a_rule_that_says_so_names_the_patient(receiver: Receiver) -> None:
+    make_alert_rule(target=receiver.url, names_patient=True)
+    alerts.raise_for(fibrillating())
+    alerts.send_waiting()
+    told = json.loads(receiver.told[0][1])
+    assert (told["patient_id"], told["accession_number"]) == ("P-SECRET", "A-SECRET")
+
+
+def test_without_a_secret_it_is_not_signed(receiver: Receiver, settings: Settings) -> None:
+    settings.ECG_WEBHOOK_SECRET = ""
+    make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    alerts.send_waiting()
+    assert "X-ECG-Signature" not in receiver.told[0][0]
+
+
+def test_it_is_tried_again_with_the_same_key_until_it_is_through(receiver: Receiver) -> None:
+    alert = make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    receiver.status = 503
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert (alert.outcome, alert.last_error) == (Alert.Outcome.WAITING, "answered 503")
+    assert alerts.overdue(limit=8) == [alert.pk]
+    receiver.status = 200
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert (alert.outcome, alert.attempts, alert.last_error) == (Alert.Outcome.SENT, 2, "")
+    keys = {headers["Idempotency-Key"] for headers, _ in receiver.told}
+    assert (len(receiver.told), len(keys)) == (2, 1)
+
+
+def test_each_wait_is_longer_and_after_the_last_it_fails_and_can_be_tried_again(
+    receiver: Receiver, settings: Settings
+) -> None:
+    settings.ECG_ATTEMPTS, settings.ECG_BACKOFF_S = 3, 100.0
+    alert = make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    receiver.status = 500
+    waits = []
+    for _ in range(3):
+        Alert.objects.update(not_before=timezone.now())
+        assert alerts.send_waiting() == 1
+        alert.refresh_from_db()
+        waits.append((alert.not_before - timezone.now()).total_seconds())
+    assert 49 < waits[0] <= 100 < waits[1] + 1 <= 201
+    assert (alert.outcome, alert.attempts) == (Alert.Outcome.FAILED, 3)
+    assert alert.ended_at is not None
+    assert alerts.send_waiting() == 0
+    receiver.status = 200
+    assert alerts.retry(alert)
+    assert not alerts.retry(alert)
+    assert alerts.send_waiting() == 1
+    alert.refresh_from_db()
+    assert (alert.outcome, alert.attempts) == (Alert.Outcome.SENT, 1)
+
+
+def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
+    elsewhere = Receiver()
+    receiver.status, receiver.location = 307, elsewhere.url
+    alert = make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    alerts.send_waiting()
+    elsewhere.close()
+    alert.refresh_from_db()
+    assert alert.last_error == "answered 307: it lies elsewhere, and no redirect is followed"
+    assert elsewhere.told == []
+
+
+@pytest.mark.parametrize("fault", ["hangs", "drips", "is away"])
+def test_every_wait_has_an_end(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(webhook, "TOTAL_S", 1.0)
+    url = receiver.url
+    if fault == "hangs":
+        receiver.hang.clear()
+    receiver.drips = fault == "drips"
+    if fault == "is away":
+        url = f"http://127.0.0.1:{free_port()}/"
+    alert = make_alert(fibrillating(), make_alert_rule(target=url))
+    began = time.monotonic()
+    alerts.send_waiting()
+    assert time.monotonic() - began < 3
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.WAITING
+    assert alert.last_error.startswith("no answer")
+    assert "127.0.0.1" not in alert.last_error
+
+
+def test_a_receiver_that_is_away_costs_one_wait_and_others_are_told(receiver: Receiver) -> None:
+    dead = make_alert_rule("dead", target=f"http://127.0.0.1:{free_port()}/")
+    alive = make_alert_rule("alive", target=receiver.url)
+    ecgs = [fibrillating() for _ in range(3)]
+    for ecg in ecgs:
+        make_alert(ecg, dead)
+    for ecg in ecgs:
+        make_alert(ecg, alive)
+    assert alerts.send_waiting() == 4, "three that are told, one that is not there"
+    assert len(receiver.told) == 3
+    assert Alert.objects.filter(rule=dead, attempts=0).count() == 2
+
+
+def test_a_process_that_dies_while_it_sends_leaves_a_row_that_comes_due_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(_alert: Alert) -> None:
+        raise Died
+
+    alert = make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    with monkeypatch.context() as patch:
+        patch.setattr(alerts, "_tell", die)
+        with pytest.raises(Died):
+            alerts.send_waiting()
+    assert alerts.send_waiting() == 0, "for now it belongs to the dead"
+    Alert.objects.update(not_before=timezone.now())
+    assert alerts.send_waiting() == 1
+    alert.refresh_from_db()
+    assert (alert.outcome, alert.attempts) == (Alert.Outcome.SENT, 2)
+
+
+def test_a_rule_that_was_switched_off_tells_nobody(receiver: Receiver) -> None:
+    rule = make_alert_rule(target=receiver.url)
+    make_alert(fibrillating(), rule)
+    AlertRule.objects.update(is_active=False)
+    assert alerts.send_waiting() == 0
+    assert alerts.overdue(limit=1) == []
+
+
+def test_a_receiver_that_hangs_holds_up_no_task_and_a_second_ring_is_not_lost(
+    receiver: Receiver,
+) -> None:
+    receiver.hang.clear()
+    rule = make_alert_rule(target=receiver.url)
+    make_alert(fibrillating(), rule)
+    began = time.monotonic()
+    tasks.alert(1)
+    tasks.sweep_delivery()
+    assert time.monotonic() - began < 2
+    eventually(lambda: len(receiver.told) == 1)
+    make_alert(fibrillating(), rule)
+    tasks.alert(2)
+    receiver.hang.set()
+    eventually(lambda: Alert.objects.filter(outcome=Alert.Outcome.SENT).count() == 2)
+    assert len(receiver.told) == 2
+    threads = [thread for thread in threading.enumerate() if thread.name == "alerts"]
+    for thread in threads:
+        thread.join(10)
+
+
+# --- e-mail ---------------------------------------------------------------------------------------
+
+
+class Mailbox:
+    """What a mail server of aiosmtpd does with a message."""
+
+    def __init__(self) -> None:
+        self.refusal = ""
+        self.mails: list[tuple[list[str], bytes]] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.refusal:
+            return self.refusal
+        self.mails.append((list(envelope.rcpt_tos), bytes(envelope.content)))
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox(settings: Settings) -> Iterator[Mailbox]:
+    box = Mailbox()
+    server = Controller(box, hostname="127.0.0.1", port=free_port())
+    server.start()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+    settings.DEFAULT_FROM_EMAIL = "gateway@example.org"
+    yield box
+    server.stop()
+
+
+def test_mail_goes_to_each_address_and_is_tried_again(mailbox: Mailbox) -> None:
+    rule = make_alert_rule(channel="email", target="a@example.org, b@example.org")
+    rule.full_clean()
+    alert = make_alert(fibrillating(), rule)
+    mailbox.refusal = "451 later"
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.WAITING
+    assert "451" in alert.last_error
+    mailbox.refusal = ""
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.SENT
+    ((recipients, content),) = mailbox.mails
+    assert recipients == ["a@example.org", "b@example.org"]
+    mail = message_from_bytes(content)
+    assert mail["Subject"] == "ECG alert: Atrial fibrillation 93.1%"
+    assert str(alert.pk) in mail["Message-ID"]
+    text = mail.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert b"https://ecg.example.org/desk/" in text
+    assert b"AI result, unverified" in text
+    assert b"SECRET" not in content
+
+
+def test_a_mail_server_that_is_away_is_a_reason(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+    alert = make_alert(fibrillating(), make_alert_rule(channel="email", target="a@example.org"))
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert alert.last_error == "ConnectionRefusedError: Connection refused"
+
+
+# --- what may be set up ---------------------------------------------------------------------------
+
+
+def rule_of(channel: str, target: str) -> Callable[[], None]:
+    """Return the check of such a rule."""
+    return AlertRule(name="x", finding="af", channel=channel, target=target).full_clean
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ward.example.org/ecg",
+        "ftp://ward.example.org/",
+        "file:///etc/passwd",
+        "https://",
+        "https://user:password@ward.example.org/",
+        "https://ward.example.org:99999/",
+        "https://ward.example.org/a b",
+        "https://ward.example.org/\r\nX: y",
+    ],
+)
+def test_an_address_that_cannot_be_posted_to_is_refused_in_the_form(target: str) -> None:
+    with pytest.raises(ValidationError, match=r"address|password"):
+        rule_of("webhook", target)()
+
+
+@pytest.mark.parametrize("target", ["nobody", "a@example.org, nobody", ","])
+def test_what_is_no_mail_address_is_refused_in_the_form(target: str) -> None:
+    with pytest.raises(ValidationError):
+        rule_of("email", target)()
+
+
+def test_good_targets_pass() -> None:
+    rule_of("webhook", "https://ward.example.org:8443/ecg?x=1")()
+    rule_of("webhook", "http://[::1]:8080/")()
+    rule_of("email", "a@example.org,b@example.org")()
