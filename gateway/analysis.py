@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from dicom_node.errors import ImageError
-from gateway import doorbell, leases, network, pages, sources, spool
+from gateway import alerts, doorbell, leases, network, pages, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Finding, Instance
 from gateway.reading import ObjectReading, read_objects
@@ -123,3 +123,4 @@ def _write_findings(instance: Instance, reading: ObjectReading, who: str) -> Non
             )
             for placed in reading.findings
         )
+        alerts.raise_for(instance)

@@ -15,7 +15,7 @@ import gateway
 from dicom_node import report
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
-from gateway import pages, spool
+from gateway import loops, pages, spool
 from gateway.models import Installation, Instance, Study
 from gateway.outputs import Language, Output
 
@@ -40,6 +40,8 @@ def study_of(path: Path, instance: Instance) -> Study:
     announced, found = instance.sop_instance_uid, str(header.get("SOPInstanceUID", "") or "")
     if found != announced:
         raise SourceRejected("the SOP Instance UIDs of the C-STORE and of the Data Set differ")
+    if ours := loops.own_result(header, announced):
+        raise SourceRejected(ours)
     study_uid = str(header.get("StudyInstanceUID", "") or "")
     if not UID(study_uid).is_valid or not UID(found).is_valid:
         raise SourceRejected(

@@ -24,7 +24,8 @@ from dicom_node.scp import ReceivedInstance
 from dicom_node.status import Status
 from gateway import ingest, leases, network, pipeline, sources, spool
 from gateway.delivery import deliver
-from gateway.models import Delivery, Finding, Instance, Peer, Report
+from gateway.models import Alert, AlertRule, Delivery, Finding, Instance, Peer, Report
+from gateway.outputs import Output
 from gateway.states import State
 from models.corpus import STYLES, draw_page, simulate
 from models.labels import KEYS
@@ -278,7 +279,7 @@ def test_an_object_without_patient_and_order_is_reported_all_the_same() -> None:
     assert row.state == State.REPORTED, row.reason
 
 
-def test_of_a_multi_frame_object_the_first_usable_page_is_read() -> None:
+def test_every_page_of_an_object_is_read_and_each_finding_names_its_own() -> None:
     grey = page()[..., 0]
     ds = picture(grey)
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.2")
@@ -289,6 +290,43 @@ def test_of_a_multi_frame_object_the_first_usable_page_is_read() -> None:
     analyse_and_compose()
     row.refresh_from_db()
     assert (row.state, row.frame_number) == (State.REPORTED, 2), row.reason
+    assert [one["number"] for one in row.pages] == [1, 2, 3]
+    assert [one["reason"] is None for one in row.pages] == [False, True, True]
+    assert {finding.frame_number for finding in row.findings.all()} <= {2, 3}
+    assert row.transitions.get(event="analyse").detail.endswith("on page 2, 3")
+
+
+def test_a_result_of_ours_that_comes_back_is_never_analysed() -> None:
+    row = take(picture())
+    analyse_and_compose()
+    (page_of_result, _) = sources.reports_of(
+        Instance.objects.get(pk=row.pk), [Output.RESULT_PAGE], "en"
+    )[Output.RESULT_PAGE]
+    again = take(page_of_result)
+    analyse_and_compose()
+    again.refresh_from_db()
+    assert (again.state, again.findings.count()) == (State.REJECTED, 0)
+    assert "our own result" in again.reason
+
+
+def test_an_alert_is_there_with_the_findings_it_is_about() -> None:
+    AlertRule.objects.create(
+        name="any",
+        finding="af",
+        min_probability=0.0,
+        channel="webhook",
+        target="http://127.0.0.1:9",
+    )
+    AlertRule.objects.create(
+        name="none",
+        finding="af",
+        min_probability=1.0,
+        channel="webhook",
+        target="http://127.0.0.1:9",
+    )
+    row = take(picture())
+    analyse_and_compose()
+    assert [alert.rule.name for alert in Alert.objects.filter(instance=row)] == ["any"]
 
 
 def test_a_64_character_uid_is_taken_and_referenced() -> None:
