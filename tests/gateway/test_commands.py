@@ -190,7 +190,7 @@ def test_peers_are_added_listed_and_pinged(tmp_path: Path, orthanc: Orthanc) -> 
         (("TITLE", "any", "104", "--destination"), "needs a host"),
         (("TITLE-FAR-TOO-LONG-TO-BE-ONE", "h", "104", "--sender"), "16"),
         (("TITLE", "h", "70000", "--sender"), "65535"),
-        (("TITLE", "h", "104"), "--sender, --destination or both"),
+        (("TITLE", "h", "104"), "one or more of --sender, --destination"),
     ],
 )
 def test_a_peer_that_cannot_be_is_refused_with_what_to_do(

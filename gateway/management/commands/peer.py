@@ -14,15 +14,27 @@ from dicom_node import scu
 from dicom_node.errors import DicomError
 from gateway import peers
 from gateway.models import Peer
+from gateway.outputs import Language, Output
 
 EXAMPLES = """
 examples:
   manage.py peer add ECGCART 10.1.2.3 104 --sender         may send pictures, from that address only
   manage.py peer add MUSE any 104 --sender                  may send pictures, from any address
   manage.py peer add PACS pacs.example.org 11112 --sender --destination
+  manage.py peer add PACS pacs.example.org 11112 --sender --destination --archive
+  manage.py peer add RIS 10.1.2.9 104 --worklist            says whose what is handed in is
+  manage.py peer add WARD 10.1.2.7 104 --destination --output pdf --language zh-hans
   manage.py peer list
   manage.py peer ping                                       C-ECHO to every destination
 """
+
+USES = {
+    "sender": "may send",
+    "destination": "receives reports",
+    "archive": "answers queries",
+    "worklist": "has the worklist",
+}
+"""What a Peer may be for: the option, which is the end of the field's name, and its words."""
 
 
 class Command(BaseCommand):
@@ -44,6 +56,17 @@ class Command(BaseCommand):
         add.add_argument("port", type=int, help="its DICOM port, 1 to 65535")
         add.add_argument("--sender", action="store_true", help="it may send pictures to us")
         add.add_argument("--destination", action="store_true", help="it receives the reports")
+        add.add_argument("--archive", action="store_true", help="it answers queries: for backfill")
+        add.add_argument(
+            "--worklist", action="store_true", help="it has the worklist: for what is handed in"
+        )
+        add.add_argument(
+            "--output",
+            action="append",
+            choices=Output.values,
+            help="what it is sent; once for each. Default: basic_text and comprehensive",
+        )
+        add.add_argument("--language", choices=Language.values, help="of its reports. Default: en")
         actions.add_parser("list", help="show all Peers")
         ping = actions.add_parser("ping", help="C-ECHO a Peer; without a title, all destinations")
         ping.add_argument("title", nargs="?", help="AE title")
@@ -53,12 +76,17 @@ class Command(BaseCommand):
 
     def _add(self, options: dict[str, Any]) -> None:
         host = "" if options["host"] == "any" else options["host"]
-        if not (options["sender"] or options["destination"]):
-            raise CommandError("say what the Peer is for: --sender, --destination or both")
+        if not any(options[use] for use in USES):
+            wanted = ", ".join(f"--{use}" for use in USES)
+            raise CommandError(f"say what the Peer is for: one or more of {wanted}")
         peer = Peer.objects.filter(
             title=options["title"], host=host, port=options["port"]
         ).first() or Peer(title=options["title"], host=host, port=options["port"])
-        peer.is_sender, peer.is_destination = options["sender"], options["destination"]
+        for use in USES:
+            setattr(peer, f"is_{use}", options[use])
+        # What is not said stays as it is, or as usual.
+        peer.outputs = options["output"] or peer.outputs
+        peer.language = options["language"] or peer.language
         try:
             peer.full_clean()
         except ValidationError as error:
@@ -67,7 +95,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{peer}: {_purpose(peer)}")
 
     def _list(self, _options: dict[str, Any]) -> None:
-        rows = [(str(p), _purpose(p)) for p in Peer.objects.all()]
+        rows = [(str(p), _purpose(p)) for p in Peer.objects.prefetch_related("refused_outputs")]
         if not rows:
             self.stdout.write("no Peers yet: manage.py peer add TITLE HOST PORT --sender")
         width = max((len(name) for name, _ in rows), default=0)
@@ -101,5 +129,9 @@ class Command(BaseCommand):
 
 
 def _purpose(peer: Peer) -> str:
-    uses = [("may send", peer.is_sender), ("receives reports", peer.is_destination)]
-    return ", ".join(word for word, does in uses if does) or "no use"
+    words = [word for use, word in USES.items() if getattr(peer, f"is_{use}")]
+    if peer.is_destination:
+        words.append(f"as {' + '.join(peer.outputs)} in {peer.language}")
+    if refused := [row.output for row in peer.refused_outputs.all()]:
+        words.append(f"refuses {' + '.join(refused)}")
+    return ", ".join(words) or "no use"
