@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from gateway.models import Association, Instance, ModelVersion, Peer
+from gateway.models import Alert, Association, Instance, ModelVersion, Peer
 from gateway.states import WAITING, State
 from webadmin import trail, words
 from webadmin.filters import between
@@ -47,6 +47,8 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
             (row, words.association(row.outcome))
             for row in Association.objects.all()[:ASSOCIATIONS_SHOWN]
         ]
+    if user.has_perm("gateway.view_alert"):
+        page["failed_alerts"] = Alert.objects.filter(outcome=Alert.Outcome.FAILED).count()
     if user.has_perm("gateway.view_peer"):
         peers = list(Peer.objects.all())
         page["peers"] = peers
