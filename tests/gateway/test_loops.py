@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from copy import deepcopy
 from pathlib import Path
 
@@ -21,13 +22,22 @@ from gateway.outputs import Language, Output
 pytestmark = pytest.mark.django_db
 
 
+DEVICE_UID = "2.25.123456789012345678901234567890"
+
+
 @pytest.fixture(autouse=True)
-def _spool(settings: Settings, tmp_path: Path) -> None:
+def _here(settings: Settings, tmp_path: Path) -> None:
     settings.ECG_SPOOL_DIR = tmp_path / "spool"
+    Installation.objects.create(pk=1, device_uid=DEVICE_UID)
 
 
 def results() -> dict[Output, Dataset]:
-    """Return every kind of result of one ECG."""
+    """Return every kind of result of one ECG, made by an installation with DEVICE_UID."""
+    return deepcopy(_composed_once())
+
+
+@functools.cache
+def _composed_once() -> dict[Output, Dataset]:
     ecg = analyse(make_ecg(), {"af": 0.93})
     made = sources.reports_of(ecg, list(Output), Language.ENGLISH)
     return {output: ds for output, (ds, _) in made.items()}
