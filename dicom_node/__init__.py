@@ -12,6 +12,8 @@ typed errors go out.
 ``scp``               the Storage SCP: admit a caller, receive objects, hand them over
 ``scu``               the Storage and Verification SCU: send objects, ask whether a peer is there
 ``image``             pixel data of any accepted object -> raster
+``waveform``          a stored ECG waveform -> twelve leads in microvolts, and its own numbers
+``pdf``               the pages of a PDF, rendered by a process of their own -> rasters
 ``capture``           raster -> Secondary Capture object
 ``charset``           text of any Specific Character Set -> clean Unicode
 ``codes``             the coded concepts of the reports
@@ -20,5 +22,7 @@ typed errors go out.
 
 Below the two services lie ``acceptor`` (pynetdicom's acceptor, with the DIMSE layer of our two
 services), ``command`` (command sets), ``reception`` (one object on its way to disk) and ``wire``
-(a socket on which no wait is endless).
+(a socket on which no wait is endless). ``part10`` opens any file within bounds; below ``image`` lie
+``codestream``, ``pixels``, ``icc`` and ``overlays``, below ``waveform`` lie ``multiplex``,
+``leads``, ``resampling`` and ``measurements``.
 """

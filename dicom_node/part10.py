@@ -172,7 +172,7 @@ class BoundedReader:
         data = self._stream.read(self._budget_bytes + 1 if size < 0 else size)
         self._budget_bytes -= len(data)
         if self._budget_bytes < 0:
-            raise ImageError("the header or a compressed frame is longer than any we read")
+            raise ImageError("the header, waveform or compressed frame is longer than any we read")
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
