@@ -38,6 +38,8 @@ DEFAULT_WAITING = 8
 new ECG is in the next batch."""
 
 ATTEMPTS = 4
+FAILURES_IN_A_ROW = 5
+"""So many objects that do not come, one after the other, are no fault of theirs."""
 FIRST_PAUSE_S = 2.0
 LOOK_S = 0.5
 
@@ -47,7 +49,7 @@ class Stopped(RuntimeError):
 
 
 class ArchiveAway(RuntimeError):
-    """The archive did not answer, again and again."""
+    """The archive did not answer, or gave nothing, again and again."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Run:
         self._stop = stop
         self._tell = tell
         self._last_s = 0.0
+        self._failed_in_a_row = 0
         self.brought = 0
         self.failed = 0
 
@@ -190,6 +193,7 @@ class Run:
         return is_finished
 
     def _count(self, one: Candidate, studies: set[str], *, is_new: bool) -> None:
+        self._failed_in_a_row = 0
         if not is_new:
             return
         self.brought += 1
@@ -202,10 +206,13 @@ class Run:
 
     def _fail(self, one: Candidate, error: DicomError) -> None:
         self.failed += 1
+        self._failed_in_a_row += 1
         log.warning("not brought", uid=one.sop_instance_uid, error=str(error))
         Backfill.objects.filter(pk=self.row.pk).update(
             failures_count=F("failures_count") + 1, last_error=str(error)[:TEXT_LENGTH]
         )
+        if self._failed_in_a_row == FAILURES_IN_A_ROW:
+            raise ArchiveAway(f"{FAILURES_IN_A_ROW} ECGs in a row did not come ({error})")
 
     def _wait(self, progress: Progress) -> None:
         """Return when the next one may come."""
