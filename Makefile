@@ -20,7 +20,7 @@ define say
 	@printf '\n== %s\n' "$(1)"
 endef
 
-.PHONY: help demo run test check requirements clean installed test-installed debian
+.PHONY: help demo run test viewers check requirements clean installed test-installed debian
 
 help: ## Show this list.
 	@echo "The ECG Gateway: ECG pictures in by DICOM, Structured Reports back into the archive."
@@ -38,6 +38,9 @@ test: debian test-installed ## Install what is missing, then check and test ever
 	@$(MAKE) check
 	$(call say,tests)
 	@$(BIN)/python -m pytest $(ARGS)
+
+viewers: debian test-installed ## Take pictures of every report in OHIF into docs/viewers (2 minutes, 250 MB).
+	@$(BIN)/python tests/viewers/ohif.py
 
 check: test-installed ## Check style, types, imports, settings and migrations; changes nothing.
 	$(call say,ruff)

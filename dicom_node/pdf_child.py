@@ -24,7 +24,7 @@ MAX_PAGE_PIXELS = 12_000_000
 
 def main(document_fd: int, start: int, length: int, cpu_s: int) -> int:
     """Serve pages of the document until the parent closes the pipe."""
-    import pypdfium2 as pdfium  # type: ignore[import-untyped]
+    import pypdfium2 as pdfium
 
     _limit(cpu_s)
     answers = sys.stdout.buffer
