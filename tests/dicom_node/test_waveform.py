@@ -383,7 +383,7 @@ def test_implicit_vr_keeps_sequences_and_samples(tmp_path: Path) -> None:
     seconds=st.floats(5.01, 11),
     step_uv=st.sampled_from([0.5, 1.25, 2.44, 4.88]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_rate_length_and_scale_never_bend_the_curve(
     rate_hz: float, seconds: float, step_uv: float
 ) -> None:
