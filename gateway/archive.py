@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from pydicom.dataset import Dataset
 
 from dicom_node.contexts import STORAGE_CLASSES
-from dicom_node.errors import DicomError, NoAcceptedContext, QueryRefused
+from dicom_node.errors import AssociationAborted, DicomError, NoAcceptedContext, QueryRefused
 from dicom_node.query import find
 from dicom_node.retrieve import RetrieveOutcome, get, move
 from dicom_node.scp import ReceivedInstance
@@ -187,14 +187,18 @@ class Archive:
         if self._way == "move":
             return self._move(one)
         try:
-            return self._get(one)
-        except (NoAcceptedContext, QueryRefused) as error:
-            is_without = isinstance(error, NoAcceptedContext) or error.status in _NOT_SERVED
-            if self._way == "get" or not is_without:
+            is_new = self._get(one)
+        except (NoAcceptedContext, QueryRefused, AssociationAborted) as error:
+            if self._way == "get" or not _is_without_get(error):
                 raise
-            log.info("archive has no C-GET, C-MOVE is used", peer=self.peer.title)
-            self._way = "move"
-        return self._move(one)
+        else:
+            # It has C-GET, so an abort from now on is just an abort.
+            self._way = "get"
+            return is_new
+        is_new = self._move(one)
+        log.info("archive has no C-GET, C-MOVE is used", peer=self.peer.title)
+        self._way = "move"
+        return is_new
 
     def _get(self, one: Candidate) -> bool:
         arrived: list[keeping.Kept] = []
@@ -258,6 +262,11 @@ class Archive:
             time.sleep(_POLL_S)
         rows.filter(door=Door.STORE).update(door=Door.BACKFILL)
         return True
+
+
+def _is_without_get(error: DicomError) -> bool:
+    """Tell whether this is how an archive says that it serves no C-GET; Orthanc just aborts."""
+    return not isinstance(error, QueryRefused) or error.status in _NOT_SERVED
 
 
 @dataclass(frozen=True)

@@ -237,9 +237,9 @@ def test_the_pace_is_kept(peer: Peer, hospital: Hospital) -> None:
     assert 1.5 <= time.monotonic() - began < 6
 
 
-def test_c_move_brings_them_by_way_of_our_listener(
-    peer: Peer, hospital: Hospital, settings: Settings
-) -> None:
+@pytest.fixture
+def listener(peer: Peer, settings: Settings) -> Iterator[StorageSCP]:
+    """Run our Listener, which takes what the archive sends."""
     Peer.objects.create(title="PACS", host="", is_sender=True)
     with StorageSCP(
         settings.ECG_AE_TITLE,
@@ -248,13 +248,31 @@ def test_c_move_brings_them_by_way_of_our_listener(
         admit=functools.partial(ingest.admit, title=settings.ECG_AE_TITLE),
         on_instance=ingest.receive,
         incoming_folder=spool.incoming(),
-    ) as listener:
-        hospital.archive.introduce(settings.ECG_AE_TITLE, "127.0.0.1", listener.port)
-        archive = Archive(peer, modalities=["ECG"], way="move")
-        row = run(peer, archive)
+    ) as listening:
+        yield listening
+
+
+def test_c_move_brings_them_by_way_of_our_listener(
+    peer: Peer, hospital: Hospital, listener: StorageSCP
+) -> None:
+    hospital.archive.introduce(listener.title, "127.0.0.1", listener.port)
+    row = run(peer, Archive(peer, modalities=["ECG"], way="move"))
     assert here() == sorted(hospital.few)
     assert {i.door for i in Instance.objects.all()} == {Door.BACKFILL}
     assert row.done_through == LAST
+
+
+def test_an_archive_that_has_no_c_get_is_asked_by_c_move(
+    peer: Peer, listener: StorageSCP, tmp_path: Path
+) -> None:
+    with Orthanc(title="PACS", DicomAlwaysAllowGet=False) as without:
+        few = Hospital(without, tmp_path).few
+        without.introduce(listener.title, "127.0.0.1", listener.port)
+        Peer.objects.filter(pk=peer.pk).update(port=without.port)
+        peer.refresh_from_db()
+        row = run(peer)
+    assert here() == sorted(few)
+    assert (row.done_through, row.failures_count) == (LAST, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import signal
 import threading
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
@@ -14,6 +15,7 @@ from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
 from django.utils import timezone
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dicom_node.errors import DicomError
 from gateway import backfill
@@ -99,6 +101,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if options["verbosity"] < 2:
+            # The bar counts them; a line each would push it off the screen.
+            logging.getLogger("gateway.keeping").setLevel(logging.WARNING)
         first, last = options["first"], options["last"]
         if last < first:
             raise CommandError(f"expected --to not before --from, received {first} to {last}")
@@ -181,7 +186,8 @@ class Command(BaseCommand):
             tell=tell,
         )
         try:
-            run.go()
+            with logging_redirect_tqdm():
+                run.go()
         finally:
             bar.close()
             row.refresh_from_db()

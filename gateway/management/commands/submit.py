@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -89,6 +90,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if options["verbosity"] < 2:
+            # Each file has its line; that of the log says the same to machines.
+            logging.getLogger("gateway.keeping").setLevel(logging.WARNING)
         files: list[Path] = options["files"]
         order = self._order(options)
         kept: list[tuple[Path, Instance]] = []
