@@ -20,9 +20,9 @@ from desk_rows import (
 from django.test import Client
 from django.urls import reverse
 
-from gateway import spool
+from gateway import composition, spool
 from gateway.models import Alert, AlertRule, Dispatch, Peer, RefusedOutput, Rule
-from gateway.outputs import SOP_CLASSES
+from gateway.outputs import SOP_CLASSES, Language, Output
 
 pytestmark = pytest.mark.django_db
 
@@ -211,6 +211,30 @@ def test_a_refusal_is_forgotten_by_who_may_change_the_peer(reader: Client, chief
     assert "What it was seen to refuse" not in text(
         chief, "admin:gateway_peer_change", refusal.peer_id
     )
+
+
+def test_pages_and_documents_are_shown_as_such(
+    reader: Client, stranger: Client, client: Client
+) -> None:
+    ecg = analyse(make_ecg(), {"af": 0.9})
+    pairs = [(output, Language.CHINESE) for output in Output]
+    for (output, _), report in composition.provide(ecg, pairs).items():
+        look = reverse("admin:gateway_report_look", args=[report.pk])
+        page = text(reader, "admin:gateway_report_change", report.pk)
+        assert "中文（简体）" in page
+        kind = {Output.RESULT_PAGE: "image/png", Output.PDF: "application/pdf"}.get(output)
+        assert (look in page) == bool(kind), output
+        assert ("desk-tree" in page) != bool(kind), output
+        answer = reader.get(look)
+        assert answer.status_code == (200 if kind else 404)
+        if kind:
+            assert answer["Content-Type"] == kind
+            assert answer.content.startswith((b"\x89PNG", b"%PDF-"))
+            assert stranger.get(look).status_code == 403
+            assert client.get(look).status_code == 302
+            spool.locate(report.spool_name).write_bytes(b"forged")
+            assert reader.get(look).status_code == 404
+            assert "SHA-256" in text(reader, "admin:gateway_report_change", report.pk)
 
 
 # --- alerts ---------------------------------------------------------------------------------------

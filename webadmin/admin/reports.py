@@ -1,4 +1,4 @@
-"""Reports: the Structured Reports we made, as a tree to read and a file to keep."""
+"""Reports: what we made of a result, as a tree, a page or a document to read, a file to keep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -16,12 +16,13 @@ from django.views.decorators.http import require_safe
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.image import StoredImage
 from dicom_node.report import tree
 from gateway import spool
 from gateway.models import Report
 from gateway.outputs import Output
 from gateway.spool import SpoolError
-from webadmin import words
+from webadmin import preview, words
 from webadmin.admin.screen import MachineFacts, short_uid
 from webadmin.filters import DayRangeFilter, Dropdown
 
@@ -45,7 +46,7 @@ class ReportAdmin(MachineFacts[Report]):
 
     noun = "Report"
     change_form_template = "webadmin/report.html"
-    list_display = ("composed_at", "kind_of", "ecg", "accession", "where", "uid")
+    list_display = ("composed_at", "kind_of", "language", "ecg", "accession", "where", "uid")
     list_filter = (KindFilter, ("composed_at", DayRangeFilter))
     search_fields = (
         "=sop_instance_uid",
@@ -84,7 +85,9 @@ class ReportAdmin(MachineFacts[Report]):
     def page(self, _request: HttpRequest, row: Report) -> dict[str, Any]:
         content, problem = None, ""
         try:
-            content = tree(dcmread(spool.verified(row.spool_name, sha256=row.sha256)))
+            path = spool.verified(row.spool_name, sha256=row.sha256)
+            if row.kind not in (Output.RESULT_PAGE, Output.PDF):
+                content = tree(dcmread(path))
         except (SpoolError, InvalidDicomError) as error:
             problem = str(error)
         return {
@@ -99,19 +102,29 @@ class ReportAdmin(MachineFacts[Report]):
         }
 
     def get_urls(self) -> list[URLPattern]:
-        inside = self.admin_site.admin_view(require_safe(self.file_view))
-        return [path("<int:pk>/file/", inside, name="gateway_report_file"), *super().get_urls()]
+        inside = self.admin_site.admin_view
+        return [
+            path(
+                "<int:pk>/file/",
+                inside(require_safe(self.file_view)),
+                name="gateway_report_file",
+            ),
+            path(
+                "<int:pk>/look/",
+                inside(require_safe(self.look_view)),
+                name="gateway_report_look",
+            ),
+            *super().get_urls(),
+        ]
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Answer with the document's file, exactly as it is sent to archives."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        row = get_object_or_404(Report, pk=pk)
+        row = self._row(request, pk)
         try:
             path = spool.verified(row.spool_name, sha256=row.sha256)
         except SpoolError as error:
-            return HttpResponse(str(error), status=404, content_type="text/plain; charset=utf-8")
-        # Read whole: a report is a few kilobytes, and nothing is left open.
+            return _no_file(error)
+        # Read whole: a report is a few megabytes at most, and nothing is left open.
         return HttpResponse(
             path.read_bytes(),
             content_type="application/dicom",
@@ -119,3 +132,30 @@ class ReportAdmin(MachineFacts[Report]):
                 "Content-Disposition": f'attachment; filename="report-{row.pk}-{row.kind}.dcm"'
             },
         )
+
+    def look_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Answer with what a result page or a PDF report shows, as browsers show it."""
+        row = self._row(request, pk)
+        if row.kind not in (Output.RESULT_PAGE, Output.PDF):
+            raise Http404
+        try:
+            path = spool.verified(row.spool_name, sha256=row.sha256)
+        except SpoolError as error:
+            return _no_file(error)
+        if row.kind == Output.PDF:
+            content, kind = bytes(dcmread(path).EncapsulatedDocument), "application/pdf"
+        else:
+            with StoredImage(path) as stored:
+                raster = stored.read(0)
+            content, kind = preview.to_png(raster, longest_px=max(raster.shape[:2])), "image/png"
+        headers = {"Content-Disposition": "inline", "Cache-Control": "private, no-cache"}
+        return HttpResponse(content, content_type=kind, headers=headers)
+
+    def _row(self, request: HttpRequest, pk: int) -> Report:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(Report, pk=pk)
+
+
+def _no_file(error: SpoolError) -> HttpResponse:
+    return HttpResponse(str(error), status=404, content_type="text/plain; charset=utf-8")
