@@ -9,6 +9,8 @@ The Desk is Django's admin in Unfold's clothes. The tour, in reading order:
 ``navigation``      the sidebar, in the order of an ECG's life
 ``bars``            findings as bars against their thresholds
 ``trail``           transitions as a timeline
+``ruling``          which routing rule would fire on an ECG, and why not the others
+``outputs``         what a result is sent as, as boxes to tick
 ``words``           the colours and short words of states, verdicts and findings
 ``filters``         what narrows a list
 ``preview``         a spooled object -> a picture for the browser
