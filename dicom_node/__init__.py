@@ -10,19 +10,25 @@ typed errors go out.
 ``status``            the DIMSE statuses, and what each means for an object we sent
 ``errors``            what can go wrong, and whether trying again can help
 ``scp``               the Storage SCP: admit a caller, receive objects, hand them over
-``scu``               the Storage and Verification SCU: send objects, ask whether a peer is there
+``scu``               the SCU: send objects, ask whether a peer is there, what it has, and fetch it
+``query``             C-FIND, of an archive and of a worklist
+``retrieve``          C-GET and C-MOVE
+``order``             a patient and what was ordered: from a worklist item, into an object
 ``image``             pixel data of any accepted object -> raster
 ``waveform``          a stored ECG waveform -> twelve leads in microvolts, and its own numbers
 ``pdf``               the pages of a PDF, rendered by a process of their own -> rasters
-``capture``           raster -> Secondary Capture object
+``capture``           raster, pages or JPEG file -> Secondary Capture object
+``document``          PDF file -> Encapsulated PDF object
 ``charset``           text of any Specific Character Set -> clean Unicode
 ``codes``             the coded concepts of the reports
 ``report``            analysis results -> Structured Reports
 ====================  =======================================================================
 
 Below the two services lie ``acceptor`` (pynetdicom's acceptor, with the DIMSE layer of our two
-services), ``command`` (command sets), ``reception`` (one object on its way to disk) and ``wire``
-(a socket on which no wait is endless). ``part10`` opens any file within bounds; below ``image`` lie
+services), ``calling`` (an association of ours) and ``enquiry`` (its DIMSE layer for queries and
+retrieval), ``command`` (command sets), ``reception`` (one object on its way to disk) and ``wire``
+(a socket on which no wait is endless). ``jpeg`` takes a JPEG file apart. ``part10`` opens any file
+within bounds; below ``image`` lie
 ``codestream``, ``pixels``, ``icc`` and ``overlays``, below ``waveform`` lie ``multiplex``,
 ``leads``, ``resampling`` and ``measurements``.
 """

@@ -10,7 +10,11 @@ sends the reports out again. The tour, in reading order:
 ``models``                the rows: Peer, Association, Study, Instance, Finding, Report, Delivery
 ``leases``                who may work on a row: claim, advance, postpone, give up
 ``spool``                 bytes at rest
-``ingest``                one C-STORE becomes a file, a row and a status
+``keeping``               an object becomes a file, a row and a ring, whichever door it came by
+``ingest``                the first door: one C-STORE, and its status
+``handing_in``            the second: pictures, PDFs and DICOM files of people; ``worklist`` says
+                          whose they are, ``lookups`` asks it for the Desk
+``backfill``              the third: ECGs of the past, from an ``archive``
 ``pipeline``              who drives the steps: ``analysis``, ``composition``, ``delivery``
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead
 ``dispatching``           what is still meant for whom when Peers, rules or people have changed

@@ -38,7 +38,8 @@ from dicom_node.order import Order
 from dicom_node.reception import Reception
 from gateway import spool
 from gateway.keeping import Arrival, Kept, keep
-from gateway.models import Door, Report
+from gateway.loops import own_result
+from gateway.models import Door
 from models.picture import raster_of
 
 MAX_PICTURE_BYTES: Final = 64 << 20
@@ -183,8 +184,8 @@ def _as_it_is(path: Path, file: BinaryIO, order: Order | None) -> _Object:
     for name, value in (("SOP", uid), ("Study", str(header.get("StudyInstanceUID", "") or ""))):
         if not UID(value).is_valid:
             raise NotTaken(f"expected a {name} Instance UID, received {value!r}")
-    if Report.objects.filter(sop_instance_uid=uid).exists():
-        raise NotTaken("expected an ECG, received a result that this gateway made")
+    if reason := own_result(header, uid):
+        raise NotTaken(f"expected an ECG, received {reason}")
     if order is not None:
         _compare(header, order)
     _seek_data_set(file)

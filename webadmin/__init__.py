@@ -3,7 +3,7 @@
 The Desk is Django's admin in Unfold's clothes. The tour, in reading order:
 
 ==================  ===========================================================================
-``urls``            the three doors: the Desk, a one-time sign-in, a health check
+``urls``            the doors: the Desk, a one-time sign-in, a health check
 ``admin/``          one file a screen; machine facts are read-only for everyone
 ``dashboard``       the front page: what waits, what went wrong, what to do first
 ``navigation``      the sidebar, in the order of an ECG's life
@@ -13,6 +13,7 @@ The Desk is Django's admin in Unfold's clothes. The tour, in reading order:
 ``outputs``         what a result is sent as, as boxes to tick
 ``words``           the colours and short words of states, verdicts and findings
 ``filters``         what narrows a list
+``upload``          add an ECG: whose it is, its files, what came of them
 ``preview``         a spooled object -> a picture for the browser
 ``signin``          a login link that works once
 ``health``          whether the database answers

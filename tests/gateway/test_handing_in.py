@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from desk_rows import analyse, compose, make_ecg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judges import dciodvfy
@@ -252,6 +253,15 @@ def test_a_dicom_file_of_another_patient_or_order_asks(order: Order, tmp_path: P
     with pytest.raises(NotTaken, match="the file says"):
         submit(tmp_path / "a.dcm", order)
     assert not Instance.objects.exists()
+
+
+def test_a_result_of_ours_is_no_ecg(tmp_path: Path) -> None:
+    ds = save_picture(tmp_path / "result.dcm")
+    report = compose(analyse(make_ecg(), {}))[0]
+    report.sop_instance_uid = ds.SOPInstanceUID
+    report.save()
+    with pytest.raises(NotTaken, match="received our own result"):
+        submit(tmp_path / "result.dcm", None)
 
 
 # --- what is not taken ---------------------------------------------------------------------------
