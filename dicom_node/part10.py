@@ -39,7 +39,7 @@ UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 NATIVE: Final = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
 
 #: Faults of this machine and this moment: they say nothing about the object.
-_PASSING: Final = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+PASSING: Final = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 _PIXEL_DATA: Final = 0x7FE00010
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _DOCUMENT: Final = 0x00420011
@@ -209,7 +209,7 @@ def faults_named() -> Iterator[None]:
         except InvalidDicomError as fault:
             raise ImageError("the file is no DICOM object") from fault
         except OSError as fault:
-            if fault.errno in _PASSING:
+            if fault.errno in PASSING:
                 raise
             raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
         except MemoryError:

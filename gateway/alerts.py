@@ -175,7 +175,7 @@ def _send(alert: Alert) -> bool:
 def _tell(alert: Alert) -> None:
     told = message(alert)
     if alert.rule.channel == AlertRule.Channel.WEBHOOK:
-        secret = getattr(settings, "ECG_WEBHOOK_SECRET", "")
+        secret = settings.ECG_WEBHOOK_SECRET
         body = json.dumps(told).encode()
         webhook.post(alert.rule.target, body, key=str(told["id"]), secret=secret)
         return
@@ -215,8 +215,7 @@ def _write_failure(alert: Alert, reason: str) -> None:
 
 def _desk_url() -> str:
     """Return where people reach the Desk."""
-    given = getattr(settings, "ECG_DESK_URL", "") or f"http://localhost:{settings.ECG_WEB_PORT}"
-    return str(given).rstrip("/")
+    return str(settings.ECG_DESK_URL).rstrip("/")
 
 
 class _Messenger:

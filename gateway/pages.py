@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from dicom_node import waveform
 from dicom_node.errors import ImageError
 from dicom_node.image import StoredImage
-from dicom_node.part10 import StoredObject
+from dicom_node.part10 import PASSING, StoredObject
 from dicom_node.pdf import StoredPdf, is_dicom, is_pdf
 from models.corpus.draw import draw_page
 from models.corpus.styles import Style
@@ -169,6 +169,8 @@ def _opened(path: Path) -> Iterator[_Opened]:
     try:
         holds_dicom, holds_pdf = is_dicom(path), is_pdf(path)
     except OSError as error:
+        if error.errno in PASSING:
+            raise
         raise ImageError(f"cannot be opened: {error.strerror}") from None
     if not holds_dicom and not holds_pdf:
         with _picture(path) as opened:

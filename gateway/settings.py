@@ -130,6 +130,12 @@ ALLOWED_HOSTS = [name for name in env.list("ECG_ALLOWED_HOSTS", default=[]) if n
 CSRF_TRUSTED_ORIGINS = [name for name in env.list("ECG_TRUSTED_ORIGINS", default=[]) if name]
 ECG_WEB_PORT = env.int("ECG_WEB_PORT", default=8000)
 ECG_HTTPS = env.bool("ECG_HTTPS", default=False)
+ECG_DESK_URL = env.str("ECG_DESK_URL", default="") or f"http://localhost:{ECG_WEB_PORT}"
+
+# --- Alerts -------------------------------------------------------------------------------------
+ECG_WEBHOOK_SECRET = env.str("ECG_WEBHOOK_SECRET", default="")
+DEFAULT_FROM_EMAIL = env.str("ECG_MAIL_FROM", default="ecg-gateway@localhost")
+vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
 
 
 def _secret_key() -> str:

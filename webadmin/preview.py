@@ -1,4 +1,7 @@
-"""A spooled object -> the picture a browser shows: one frame, scaled down, as PNG.
+"""A spooled object -> the picture a browser shows: one page, scaled down, as PNG.
+
+Frames of pictures are shown as they are stored, pages of PDFs as they are read, and waveforms as
+the paper they are drawn on for the network: what a person sees is what was judged.
 
 Pictures are burned-in patient data. They are served to signed-in people only, never kept by
 shared caches, and asked for by row number. A browser keeps its copy but asks each time whether it
@@ -18,9 +21,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from PIL import Image
 
-from dicom_node import image
 from dicom_node.errors import ImageError
-from gateway import spool
+from dicom_node.image import StoredImage, read_header
+from gateway import pages, spool
 from gateway.models import Instance
 from gateway.spool import SpoolError
 
@@ -74,7 +77,7 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
 
 
 def render(instance: Instance, *, number: int, longest_px: int) -> bytes:
-    """Return frame `number`, counted from 1, as PNG with no side longer than `longest_px`.
+    """Return page `number`, counted from 1, as PNG with no side longer than `longest_px`.
 
     Raises
     ------
@@ -84,8 +87,8 @@ def render(instance: Instance, *, number: int, longest_px: int) -> bytes:
         The file is gone.
     """
     path = spool.locate(instance.spool_name)
-    with _AT_ONCE, image.StoredImage(path) as stored:
-        return to_png(stored.read(number - 1), longest_px=longest_px)
+    with _AT_ONCE:
+        return to_png(pages.raster(path, number), longest_px=longest_px)
 
 
 def to_png(raster: npt.NDArray[np.uint8], *, longest_px: int) -> bytes:
@@ -99,16 +102,22 @@ def to_png(raster: npt.NDArray[np.uint8], *, longest_px: int) -> bytes:
 
 
 def frame(instance: Instance) -> Frame:
-    """Return the size of the picture as it is stored, from the header alone.
+    """Return the size of the picture: as it is stored, from the header alone, or as it is drawn.
 
     Raises
     ------
     ImageError, SpoolError
         As :func:`render`.
     """
-    with image.StoredImage(spool.locate(instance.spool_name)) as stored:
-        columns, rows = int(stored.header.Columns), int(stored.header.Rows)
-        return Frame(columns, rows, instance.frame_number or 1, stored.frame_count)
+    path, number = spool.locate(instance.spool_name), instance.frame_number or 1
+    header = read_header(path)
+    if "Rows" in header:
+        with StoredImage(path) as stored:
+            columns, rows = int(stored.header.Columns), int(stored.header.Rows)
+            return Frame(columns, rows, number, stored.frame_count)
+    with _AT_ONCE:
+        rows, columns = pages.raster(path, number).shape[:2]
+    return Frame(columns, rows, number, pages.count(path))
 
 
 def outline(region: list[list[float]] | None) -> str:

@@ -13,8 +13,10 @@ from desk_people import make_user, signed_in
 from desk_rows import content, drawn, make_ecg
 from django.test import Client
 from django.urls import reverse
+from pdfs import encapsulated, pdf_of
 from PIL import Image
 from pydicom.uid import UID
+from waveforms import heart, twelve_lead
 
 from dicom_node.capture import secondary_capture
 from gateway.models import Instance
@@ -39,6 +41,19 @@ def test_the_picture_is_the_page_scaled_to_the_longest_side(reader: Client) -> N
 
     small = reader.get(address(ecg), {"size": "thumbnail"})
     assert max(Image.open(io.BytesIO(small.content)).size) == THUMBNAIL_PX
+
+
+@pytest.mark.parametrize("kind", ["waveform", "pdf"])
+def test_what_is_no_picture_is_shown_as_the_page_that_was_read(reader: Client, kind: str) -> None:
+    ds = twelve_lead(heart(), 250.0) if kind == "waveform" else encapsulated(pdf_of(drawn()))
+    ecg = make_ecg(data=content(ds))
+    answer = reader.get(address(ecg))
+    assert (answer.status_code, answer["Content-Type"]) == (200, "image/png"), answer.content
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("L"))
+    assert picture.shape[1] > 1000
+    assert picture.min() < 80, "a trace"
+    shown = reader.get(reverse("admin:gateway_instance_change", args=[ecg.pk]))
+    assert "cannot be shown" not in shown.content.decode()
 
 
 def test_a_small_picture_is_served_as_it_is() -> None:
