@@ -12,8 +12,8 @@ sends the reports out again. The tour, in reading order:
 ``spool``                 bytes at rest
 ``keeping``               an object becomes a file, a row and a ring, whichever door it came by
 ``ingest``                the first door: one C-STORE, and its status
-``handing_in``            the second: pictures, PDFs and DICOM files of people; ``worklist`` says
-                          whose they are, ``lookups`` asks it for the Desk
+``handing_in``            the second: what people hand in, made an object by ``wrapping``;
+                          ``worklist`` says whose it is, ``lookups`` asks it for the Desk
 ``backfill``              the third: ECGs of the past, from an ``archive``
 ``pipeline``              who drives the steps: ``analysis``, ``composition``, ``delivery``
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead

@@ -24,7 +24,7 @@ from dicom_node.document import ENCAPSULATED_PDF
 from dicom_node.image import StoredImage
 from dicom_node.jpeg import read_jpeg
 from dicom_node.order import Code, Order
-from gateway import handing_in, pages, spool
+from gateway import handing_in, pages, spool, wrapping
 from gateway.handing_in import NotTaken, hand_in
 from gateway.models import Door, Instance
 from gateway.states import State
@@ -331,7 +331,7 @@ def test_a_file_beyond_the_limit_is_not_even_read(tmp_path: Path) -> None:
 
 
 def test_as_many_pages_are_taken_as_are_looked_at() -> None:
-    assert handing_in.MAX_PAGES == pages.MAX_PAGES
+    assert wrapping.MAX_PAGES == pages.MAX_PAGES
 
 
 # --- JPEG files of any kind ----------------------------------------------------------------------
