@@ -14,6 +14,7 @@ from dicom_node.contexts import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LE,
+    QUERY_CLASSES,
     REPORT_CLASSES,
     STORAGE_CLASSES,
     TRANSFER_SYNTAXES,
@@ -32,8 +33,16 @@ def tables() -> dict[str, str]:
             ("SOP Class", "UID", "role"),
             [
                 ("Verification", VERIFICATION, "SCU and SCP"),
-                *((name, uid, "SCP") for uid, name in STORAGE_CLASSES.items()),
-                *((name, uid, "SCU") for uid, name in REPORT_CLASSES.items()),
+                *(
+                    (name, uid, "SCU and SCP" if uid in REPORT_CLASSES else "SCP")
+                    for uid, name in STORAGE_CLASSES.items()
+                ),
+                *(
+                    (name, uid, "SCU")
+                    for uid, name in REPORT_CLASSES.items()
+                    if uid not in STORAGE_CLASSES
+                ),
+                *((name, uid, "SCU") for uid, name in QUERY_CLASSES.items()),
             ],
         ),
         "implementation": _table(

@@ -35,6 +35,19 @@ REPORT_CLASSES: Final[dict[str, str]] = {
     "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF Storage",
 }
 
+STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
+WORKLIST_FIND: Final = "1.2.840.10008.5.1.4.31"
+
+# What we ask of archives, to bring the ECGs of the past, and of worklists.
+QUERY_CLASSES: Final[dict[str, str]] = {
+    STUDY_ROOT_FIND: "Study Root Query/Retrieve Information Model - FIND",
+    STUDY_ROOT_GET: "Study Root Query/Retrieve Information Model - GET",
+    STUDY_ROOT_MOVE: "Study Root Query/Retrieve Information Model - MOVE",
+    WORKLIST_FIND: "Modality Worklist Information Model - FIND",
+}
+
 IMPLICIT_LE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
 EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"

@@ -9,14 +9,11 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.calling import associate
 from dicom_node.command import C_FIND_RQ, C_FIND_RSP
-from dicom_node.contexts import EXPLICIT_LE, IMPLICIT_LE
+from dicom_node.contexts import EXPLICIT_LE, IMPLICIT_LE, STUDY_ROOT_FIND
 from dicom_node.enquiry import PENDING, SUCCESS, Answer, Enquiry, failure, read_identifier
 from dicom_node.entity import ApplicationEntity
 from dicom_node.errors import AnswerNotUnderstood, TooManyMatches
 from dicom_node.timeouts import Timeouts
-
-STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
-WORKLIST_FIND: Final = "1.2.840.10008.5.1.4.31"
 
 MAX_MATCHES: Final = 10_000
 TOTAL_S: Final = 600.0

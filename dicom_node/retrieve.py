@@ -19,7 +19,14 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.calling import associate
 from dicom_node.command import C_GET_RQ, C_GET_RSP, C_MOVE_RQ, C_MOVE_RSP, Command, Response
-from dicom_node.contexts import EXPLICIT_LE, IMPLICIT_LE, STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.contexts import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    STORAGE_CLASSES,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    TRANSFER_SYNTAXES,
+)
 from dicom_node.enquiry import (
     CANCELLED,
     PENDING,
@@ -35,9 +42,6 @@ from dicom_node.reception import Reception
 from dicom_node.scp import ReceivedInstance
 from dicom_node.status import Status
 from dicom_node.timeouts import Timeouts
-
-STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
-STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 
 TOTAL_S: Final = 1800.0
 MAX_OBJECT_BYTES: Final = 1 << 30

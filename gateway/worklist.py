@@ -16,9 +16,10 @@ from django.db.models import QuerySet
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as ItemSequence
 
+from dicom_node.contexts import WORKLIST_FIND
 from dicom_node.errors import DicomError, TooManyMatches
 from dicom_node.order import Order
-from dicom_node.query import WORKLIST_FIND, find
+from dicom_node.query import find
 from gateway import peers
 from gateway.models import Peer
 

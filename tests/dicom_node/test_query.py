@@ -16,7 +16,7 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from worklists import Worklist, scheduled
 
-from dicom_node import query, scu
+from dicom_node import contexts, scu
 from dicom_node.capture import secondary_capture
 from dicom_node.entity import ApplicationEntity
 from dicom_node.errors import (
@@ -134,7 +134,9 @@ def test_closing_the_answers_early_cancels_and_leaves_the_archive_answering(
 def test_a_worklist_says_who_the_patient_is_and_what_was_ordered() -> None:
     item = scheduled(patient_id="P-7", patient_name="Li^Na=李^娜", accession="ACC-7")
     with Worklist(item, scheduled(patient_id="P-8", accession="ACC-8")) as worklist:
-        (found,) = ask(worklist, worklist_query(AccessionNumber="ACC-7"), model=query.WORKLIST_FIND)
+        (found,) = ask(
+            worklist, worklist_query(AccessionNumber="ACC-7"), model=contexts.WORKLIST_FIND
+        )
         order = Order.from_worklist(found)
         assert order == Order.from_values(order.as_values())
         assert (order.patient_id, order.patient_name) == ("P-7", "Li^Na=李^娜")
@@ -143,7 +145,7 @@ def test_a_worklist_says_who_the_patient_is_and_what_was_ordered() -> None:
         assert order.requested_procedure_description == "Resting 12-lead ECG"
         assert order.requested_procedure_code is not None
         assert order.scheduled_step_id == "SPS-1"
-        assert len(ask(worklist, worklist_query(), model=query.WORKLIST_FIND)) == 2
+        assert len(ask(worklist, worklist_query(), model=contexts.WORKLIST_FIND)) == 2
 
 
 # --- peers that misbehave ------------------------------------------------------------------------
@@ -153,7 +155,7 @@ def test_a_worklist_says_who_the_patient_is_and_what_was_ordered() -> None:
 def archive(answer: Any) -> Iterator[ApplicationEntity]:
     """Run an archive that answers C-FIND as told."""
     ae = AE("ARCHIVE")
-    ae.add_supported_context(query.STUDY_ROOT_FIND)
+    ae.add_supported_context(contexts.STUDY_ROOT_FIND)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answer)])
     try:
         yield ApplicationEntity("ARCHIVE", "127.0.0.1", server.server_address[1])
@@ -310,4 +312,4 @@ def test_a_peer_that_is_not_there_or_does_not_query_says_so(tmp_path: Path) -> N
         archive(lambda _event: iter(())) as peer,
         pytest.raises(NoAcceptedContext),
     ):
-        ask(peer, study_query(), model=query.WORKLIST_FIND)
+        ask(peer, study_query(), model=contexts.WORKLIST_FIND)

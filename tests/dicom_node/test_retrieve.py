@@ -17,7 +17,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
-from dicom_node import retrieve, scu
+from dicom_node import contexts, scu
 from dicom_node.capture import secondary_capture
 from dicom_node.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.entity import ApplicationEntity
@@ -141,7 +141,7 @@ def test_an_archive_sends_to_our_own_listener(
 def archive(answer: Callable[[Any], Iterator[Any]]) -> Iterator[ApplicationEntity]:
     """Run an archive that answers C-GET as told."""
     ae = AE("ARCHIVE")
-    ae.add_supported_context(retrieve.STUDY_ROOT_GET)
+    ae.add_supported_context(contexts.STUDY_ROOT_GET)
     ae.add_supported_context(
         SECONDARY_CAPTURE, list(TRANSFER_SYNTAXES), scp_role=True, scu_role=False
     )
