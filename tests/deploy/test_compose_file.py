@@ -55,7 +55,7 @@ def test_the_whole_cast_is_there_with_database_broker_and_proxy(services: dict[s
 def test_memory_is_limited_for_every_service_that_stays(services: dict[str, Any]) -> None:
     limits = {name: service.get("mem_limit") for name, service in services.items()}
     assert [name for name, limit in limits.items() if not limit] == ["prepare"]
-    assert (limits["listener"], limits["analyst"]) == ("300m", "1500m")
+    assert (limits["listener"], limits["analyst"]) == ("300m", "2500m")
 
 
 @pytest.mark.parametrize("name", [*OURS, "prepare"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+import numpy as np
 from report_cases import result, source
 
 from dicom_node import report
@@ -32,29 +31,26 @@ def test_limits_and_defaults_are_those_of_the_code() -> None:
     assert f"`ECG_DICOM_TIMEOUT_S`, {settings.ECG_DICOM_TIMEOUT_S:.0f} seconds" in statement
 
 
+def blank() -> report.Raster:
+    return np.full((900, 1200), 255, np.uint8)
+
+
 def test_the_documents_are_as_stated() -> None:
     statement = STATEMENT.read_text()
-    documents = report.compose(source(), result()).values()
-
-    def row(name: str, values: Iterable[str]) -> str:
-        return f"| {name} | " + " | ".join(values) + " |"
-
-    titles = [ds.ConceptNameCodeSequence[0] for ds in documents]
-    assert (
-        row(
-            "title",
-            (f'({t.CodeValue}, {t.CodingSchemeDesignator}, "{t.CodeMeaning}")' for t in titles),
-        )
-        in statement
-    )
-    assert row("series number", (str(ds.SeriesNumber) for ds in documents)) in statement
-    for ds, column in zip(documents, (1, 2), strict=True):
-        (stated,) = [line for line in statement.splitlines() if line.startswith("| template |")]
-        template = ds.ContentTemplateSequence[0].TemplateIdentifier
-        assert stated.split("|")[column + 1].strip().startswith(f"TID {template}")
-        flags = f"{ds.CompletionFlag}, {ds.PreliminaryFlag}, {ds.VerificationFlag}"
-        assert f"| flags | {flags} | the same |" in statement
+    made = report.compose(source(), result(), outputs=list(report.OUTPUTS), picture=blank)
+    for ds in made.values():
+        name = REPORT_CLASSES[ds.SOPClassUID].removesuffix(" Storage").removesuffix(" Image")
+        columns = [name, "", "", str(ds.SeriesNumber), ds.Modality]
+        if ds.Modality == "SR":
+            title = ds.ConceptNameCodeSequence[0]
+            coded = (title.CodeValue, title.CodingSchemeDesignator, f'"{title.CodeMeaning}"')
+            columns[1] = f"TID {ds.ContentTemplateSequence[0].TemplateIdentifier}"
+            columns[2] = f"({', '.join(coded)})"
+            flags = (ds.CompletionFlag, ds.PreliminaryFlag, ds.VerificationFlag)
+            assert flags == ("COMPLETE", "PRELIMINARY", "UNVERIFIED")
+        assert "|".join(["", *(f" {c} " if c else " " for c in columns), ""]) in statement, name
+        assert "UNVERIFIED" in ds.SeriesDescription
         assert ds.file_meta.TransferSyntaxUID == EXPLICIT_LE
-        assert ds.SOPClassUID in REPORT_CLASSES
         assert len(ds.SOPInstanceUID) <= 44
         assert not any(element.tag.is_private for element in ds.iterall())
+    assert len(made) == len(REPORT_CLASSES)
