@@ -37,7 +37,7 @@ run: installed ## Run the gateway for real, all processes on this machine, until
 test: debian test-installed ## Install what is missing, then check and test everything; ARGS=... goes to pytest.
 	@$(MAKE) check
 	$(call say,tests)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 viewers: debian test-installed ## Take pictures of every report in OHIF into docs/viewers (2 minutes, 250 MB).
 	@$(BIN)/python tests/viewers/ohif.py

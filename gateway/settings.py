@@ -97,6 +97,7 @@ CELERY_BEAT_SCHEDULE = {
     }
     for name in ("sweep_analysis", "sweep_delivery")
 }
+CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SEND_TASK_EVENTS = False

@@ -8,6 +8,7 @@ query.
 from __future__ import annotations
 
 from celery import shared_task
+from django.core.management import call_command
 
 from gateway import alerts, doorbell, leases, pipeline
 from gateway.states import State
@@ -45,6 +46,12 @@ def sweep_delivery() -> None:
     sweep((State.ANALYSED, State.REPORTED))
     if alerts.overdue(limit=1):
         alerts.wake()
+
+
+@shared_task(name="gateway.tasks.tidy")
+def tidy() -> None:
+    """Remove sessions that ended, and with them worklist lookups that nobody collected."""
+    call_command("clearsessions")
 
 
 def sweep(states: tuple[State, ...]) -> int:

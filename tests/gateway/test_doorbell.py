@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import os
 import socket
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.utils import timezone
 from programs import Program
 from rows import make_instance
 
@@ -106,3 +109,16 @@ def test_a_broker_that_swallows_connections_costs_a_burst_one_timeout() -> None:
         except TimeoutError:
             pass
     assert 1 <= connections <= 4, "the rings after the first do not connect"
+
+
+@pytest.mark.django_db
+def test_what_people_left_behind_is_tidied() -> None:
+    for name, minutes in (("gone", -1), ("here", 1)):
+        Session.objects.create(
+            session_key=name,
+            session_data="",
+            expire_date=timezone.now() + datetime.timedelta(minutes=minutes),
+        )
+    tasks.tidy()
+    assert [session.session_key for session in Session.objects.all()] == ["here"]
+    assert settings.CELERY_BEAT_SCHEDULE["tidy"]["task"] == tasks.tidy.name
