@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 
 from dicom_node.codes import FINDING_CODES
 from dicom_node.entity import ApplicationEntity
+from dicom_node.report import FontMissing
+from dicom_node.report.fonts import Fonts
 from models.artifact import Artifact, ArtifactError
 from models.labels import KEYS
 
 
 @register()
 def check_gateway(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
-    """AE title legal, spool writable, network whole, a code for every label."""
+    """AE title legal, spool writable, network whole, a code for every label, fonts to draw with."""
     if app_configs is not None:
         return []
-    return [*_title(), *_spool(), *_network(), *_codes()]
+    return [*_title(), *_spool(), *_network(), *_codes(), *_fonts()]
 
 
 def _title() -> Iterator[CheckMessage]:
@@ -56,3 +58,14 @@ def _network() -> Iterator[CheckMessage]:
 def _codes() -> Iterator[CheckMessage]:
     if missing := sorted(set(KEYS) - set(FINDING_CODES)):
         yield Error(f"no code for label(s) {', '.join(missing)}", id="gateway.E004")
+
+
+def _fonts() -> Iterator[CheckMessage]:
+    try:
+        Fonts.find()
+    except FontMissing as missing:
+        yield Warning(
+            str(missing),
+            hint="Without one no result page and no PDF report can be made.",
+            id="gateway.W001",
+        )
