@@ -42,7 +42,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few edited, simulated and unreadable pages."""
     monkeypatch.setattr(lessons, "EDITED", {"sinus": 3, "pvc": 3})
     monkeypatch.setattr(lessons, "SIMULATED", {"at": 2})
-    monkeypatch.setattr(lessons, "OF_A_KIND", 2)
+    monkeypatch.setattr(lessons, "OF_A_KIND", dict.fromkeys(PAGE_KINDS, 2))
     monkeypatch.setattr(lessons, "VARIANTS", 1)
     monkeypatch.setattr(lessons, "RARE_VARIANTS", 1)
     monkeypatch.setattr(train, "VALIDATION_PAGES", 1)
