@@ -89,6 +89,14 @@ def test_the_compiled_file_is_that_of_the_readable_one(tmp_path: Path) -> None:
     assert "fuzzy" not in (FOLDER / "django.po").read_text()
 
 
+def test_that_nothing_is_present_is_not_said_with_the_word_of_absent() -> None:
+    undecided = result((), ("af",))
+    assert not undecided.present
+    (remark,) = wording.remarks(undecided, CHINESE)
+    assert CHINESE.say(wording.VERDICTS["present"]) in remark
+    assert CHINESE.say(wording.VERDICTS["absent"]) not in remark
+
+
 def test_placeholders_survive_and_no_sentence_is_left_in_english() -> None:
     for english, chinese in messages(FOLDER / "django.mo").items():
         assert sorted(PLACEHOLDER.findall(chinese)) == sorted(PLACEHOLDER.findall(english)), english
