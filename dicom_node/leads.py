@@ -24,10 +24,25 @@ _CODE: Final = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,3})")
 # The same numbers in one word: 2 in the upper half, the partition of ISO/IEEE 11073.
 _WORD: Final = re.compile(r"131\d{3}")
 _PARTITION: Final = 2 << 16
-_NAME: Final = re.compile(
-    r"(?:MDC )?(?:ECG )?(?:LEAD )?(III|II|I|AVR|AVL|AVF|[VC][1-6])(?: ?[(,](.*))?"
+_LEAD: Final = r"(?:III|II|I|AVR|AVL|AVF|[VC][1-6])"
+_NAME: Final = re.compile(rf"(?:MDC )?(?:ECG )?(?:LEAD:? )?({_LEAD})(?![A-Z0-9])(.*)")
+# What may follow a lead's name and leave it that lead; every other word may turn or move it.
+_PLAIN: Final = frozenset({
+    "EINTHOVEN", "GOLDBERGER", "WILSON", "AUGMENTED", "UNIPOLAR", "BIPOLAR", "STANDARD", "VOLTAGE",
+    "LEAD", "LIMB", "EXTREMITY", "CHEST", "PRECORDIAL", "ECG", "RHYTHM", "CHANNEL", "SIGNAL", "RAW",
+    "FILTERED", "UV", "MV",
+})  # fmt: skip
+_SIDES: Final = {"aVR": {"RIGHT", "ARM"}, "aVL": {"LEFT", "ARM"}, "aVF": {"LEFT", "LEG", "FOOT"}}
+_MINUS_LAST: Final = re.compile(r"-(?! ?[A-Z])")
+# Names of leads that are none of the twelve: turned, computed, right-sided, posterior, of Frank.
+_OTHER_NAME: Final = re.compile(
+    rf"(?:^|[ (])-{_LEAD}(?![A-Z0-9])|^- {_LEAD}(?![A-Z0-9])"
+    r"|\b(?:NEG|NEGATIVE|INV|INVERTED|INVERSE|REVERSED|DERIVED)\b"
+    r"|\b[VC](?:[1-6][A-Z]|[7-9][A-Z]?)\b|^(?:ECG )?[XYZ]$"
+    r"|\bLEAD:? (?!NO\b|ID\b|SET\b|PER\b|AND\b|LEAD\b)[A-Z]{1,3}\d{0,2}[A-Z]?(?![A-Z0-9])"
 )
-_TURNED: Final = re.compile(r"^ ?[-−] ?\)|NEGATIVE|INVERTED|DERIVED")
+# Said of a channel that holds something else than a lead of the twelve as it is.
+_ANOTHER: Final = "another"
 _MAX_NAME: Final = 64
 
 Signal = npt.NDArray[np.float64]
@@ -39,24 +54,22 @@ def lead_of(channel: Dataset) -> str | None:
     Returns
     -------
     str or None
-        One of ``LEADS``; ``None`` for every other channel: another lead, a pressure, or a lead
-        that is turned upside down, which is better computed than trusted.
+        One of ``LEADS``; ``None`` for every other channel: a pressure, or what its code or any of
+        its names calls another lead, or one turned upside down, which is better computed than
+        trusted.
 
     Raises
     ------
     ImageError
         When code and name say different leads: whichever were wrong, a lead would be mistaken.
     """
-    said: set[str] = set()
-    sources = channel.get("ChannelSourceSequence") or []
-    for source in sources[:1]:
+    words = [_by_name(_clean(channel.get("ChannelLabel")))]
+    for source in (channel.get("ChannelSourceSequence") or [])[:1]:
         value = _clean(source.get("CodeValue"))
-        for name in (_by_code(value), _by_name(value), _by_name(_clean(source.get("CodeMeaning")))):
-            if name is not None:
-                said.add(name)
-    label = _by_name(_clean(channel.get("ChannelLabel")))
-    if label is not None:
-        said.add(label)
+        words += [_by_code(value), _by_name(value), _by_name(_clean(source.get("CodeMeaning")))]
+    said = {word for word in words if word is not None}
+    if _ANOTHER in said:
+        return None
     if len(said) > 1:
         raise ImageError("the codes and the names of the leads contradict each other")
     return said.pop() if said else None
@@ -108,19 +121,28 @@ def missing_of(found: set[str]) -> tuple[str, ...]:
 
 
 def _by_code(value: str) -> str | None:
+    """Return the lead of a code, ``_ANOTHER``, or ``None`` where it says nothing of leads."""
     match = _CODE.fullmatch(value)
     if match:
-        return _BY_NUMBER.get(int(match[1]))
-    if _WORD.fullmatch(value):
-        return _BY_NUMBER.get(int(value) - _PARTITION)
-    return None
+        number = int(match[1])
+    elif _WORD.fullmatch(value):
+        number = int(value) - _PARTITION
+    else:
+        return None
+    # Number 0 is "unspecified lead".
+    return _BY_NUMBER.get(number, _ANOTHER) if number > 0 else None
 
 
 def _by_name(text: str) -> str | None:
-    match = _NAME.fullmatch(text.upper())
-    if not match or (match[2] and _TURNED.search(match[2])):
-        return None
-    return _BY_NAME[match[1]]
+    """Return the lead of a name, ``_ANOTHER``, or ``None`` where it says nothing of leads."""
+    name = text.upper().replace("−", "-")
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return _ANOTHER if _OTHER_NAME.search(name) else None
+    lead = _BY_NAME[match[1]]
+    words = set(re.findall(r"[^\W_]+", match[2]))
+    is_plain = words <= _PLAIN | _SIDES.get(lead, set()) and not _MINUS_LAST.search(match[2])
+    return lead if is_plain else _ANOTHER
 
 
 def _clean(value: object) -> str:
