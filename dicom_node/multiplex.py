@@ -103,6 +103,17 @@ class MultiplexGroup:
         label = str(self.item.get("MultiplexGroupLabel") or "").upper()
         return any(word in label for word in ("MEDIAN", "AVERAGE", "REPRESENTATIVE"))
 
+    def is_simultaneous_with(self, other: "MultiplexGroup") -> bool:
+        """Tell whether both begin at one moment, to a sample.
+
+        Multiplex Group Time Offset is in milliseconds from one start; without one, that start.
+        """
+        offsets_ms = [
+            first_number(group.item.get("MultiplexGroupTimeOffset")) or 0.0
+            for group in (self, other)
+        ]
+        return abs(offsets_ms[0] - offsets_ms[1]) <= 1000.0 / self.rate_hz
+
     def read(
         self, length: int, is_big_endian: bool
     ) -> dict[str, tuple[Signal, npt.NDArray[np.bool_]]]:

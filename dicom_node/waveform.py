@@ -2,8 +2,8 @@
 
 PS3.3 section C.10.9 (Waveform Module), PS3.16 CID 3001. Any object with a Waveform Sequence is
 read, whatever its SOP Class: ECGs have been seen in the Hemodynamic class. The recording is the
-first multiplex group that holds the twelve leads for five seconds, or groups of one rate that hold
-them together; a median beat is none.
+first multiplex group that holds the twelve leads for five seconds, or groups of one rate and one
+time that hold them together; a median beat is none.
 
 A scale is never guessed: a channel that says no sensitivity, or none in volts, is a named fault,
 for an ECG drawn at an invented gain would be an invented finding.
@@ -123,10 +123,16 @@ def _rhythm_groups(ds: Dataset) -> list[MultiplexGroup]:
     for group in rhythms:
         if not missing_of(set(group.columns)):
             return [group]
-    for rate in dict.fromkeys(group.rate_hz for group in rhythms):
-        alike = [group for group in rhythms if group.rate_hz == rate]
-        if not missing_of({lead for group in alike for lead in group.columns}):
-            return alike
+    are_apart = False
+    for first in rhythms:
+        alike = [group for group in rhythms if group.rate_hz == first.rate_hz]
+        together = [group for group in alike if group.is_simultaneous_with(first)]
+        if not missing_of({lead for group in together for lead in group.columns}):
+            return together
+        are_apart |= not missing_of({lead for group in alike for lead in group.columns})
+    if are_apart:
+        # A limb lead computed of two others would be of no beat at all.
+        raise ImageError("the leads were recorded one after the other")
     if fault is not None:
         raise fault
     if not rhythms:

@@ -225,6 +225,18 @@ def test_leads_spread_over_groups_of_one_rate_are_joined() -> None:
         assert error_uv(recording_of(waveform_object(*groups)), samples) < 1
 
 
+def test_groups_that_begin_together_are_joined_whenever_that_was() -> None:
+    samples = samples_uv(500.0)
+    groups = [group(samples[part], 500.0, LEADS[part]) for part in (slice(6), slice(6, 12))]
+    for before, after in (("0", "2"), ("5000", "4999")):
+        groups[0].MultiplexGroupTimeOffset, groups[1].MultiplexGroupTimeOffset = before, after
+        assert error_uv(recording_of(waveform_object(*groups)), samples) < 1
+    # Limb leads of an earlier moment before those of the chest leads' own.
+    earlier = group(samples[:6] * 2, 500.0, LEADS[:6])
+    earlier.MultiplexGroupTimeOffset = "0"
+    assert error_uv(recording_of(waveform_object(earlier, *groups)), samples) < 1
+
+
 def test_a_long_recording_gives_its_first_page_and_says_so() -> None:
     recording = recording_of(twelve_lead(samples_uv(250.0, 60.0), 250.0))
     assert error_uv(recording, samples_uv(500.0)) < 2

@@ -81,6 +81,19 @@ def test_leads_at_different_rates_are_not_joined() -> None:
     )
 
 
+@pytest.mark.parametrize("offsets_ms", [("0", "10000"), (None, "2.1"), ("7000", None)])
+def test_leads_that_were_recorded_one_after_the_other_are_not_joined(
+    offsets_ms: tuple[str | None, ...],
+) -> None:
+    groups = [
+        group(samples_uv(500.0)[part], 500.0, LEADS[part]) for part in (slice(6), slice(6, 12))
+    ]
+    for item, offset_ms in zip(groups, offsets_ms, strict=True):
+        if offset_ms is not None:
+            item.MultiplexGroupTimeOffset = offset_ms
+    assert fault(waveform_object(*groups)) == "the leads were recorded one after the other"
+
+
 def test_fewer_than_five_seconds_are_no_page() -> None:
     beat = group(samples_uv(500.0, 1.2), 500.0, label="MEDIAN BEAT")
     assert fault(waveform_object(group(samples_uv(500.0, 4.99), 500.0), beat)) == (
