@@ -12,11 +12,12 @@ from dicom_node.leads import LEADS, lead_of
 
 SCPECG = "5.6.3-9-"
 #: Every lead of PS3.16 CID 3001, as pydicom's copy of it has them: code and meaning.
+_MEANINGS: dict[str, dict[str, dict[str, tuple[str, list[int]]]]] = concepts  # type: ignore[assignment]
 CID_3001 = [
-    (value, concepts[scheme][name][value][0])
+    (value, meaning)
     for scheme, names in cid_concepts[3001].items()
     for name in names
-    for value in concepts[scheme][name]
+    for value, (meaning, _) in _MEANINGS[scheme][name].items()
 ]
 
 
