@@ -2,7 +2,7 @@
 
 Whatever a file declares, no more than a few megabytes of it are read and kept: the values that may
 be large (pixel data, an encapsulated document) stay on disk until somebody asks for them. Every
-fault of the file is an ImageError.
+fault of the file's content is an ImageError; a fault of the machine that holds it stays an OSError.
 """
 
 import errno
@@ -38,8 +38,6 @@ UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 #: Whose pixel data is not in fragments.
 NATIVE: Final = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
 
-#: Faults of this machine and this moment: they say nothing about the object.
-PASSING: Final = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 _PIXEL_DATA: Final = 0x7FE00010
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _DOCUMENT: Final = 0x00420011
@@ -81,6 +79,8 @@ class StoredObject:
     ------
     ImageError
         When the file is no DICOM object in a transfer syntax we take.
+    OSError
+        When this machine cannot read it, now; see :func:`is_of_the_machine`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -197,6 +197,16 @@ def read_header(path: Path) -> Dataset:
         return stored.header
 
 
+def is_of_the_machine(fault: OSError) -> bool:
+    """Tell whether a fault is of this machine and this moment, and says nothing about the content.
+
+    A right that is missing, a full disk, a share that is away: the same file may be read tomorrow.
+    Whatever bytes a file holds, the system calls only one of the requests they lead to invalid;
+    decoders say the rest without a number.
+    """
+    return fault.errno not in (None, errno.EINVAL)
+
+
 @contextmanager
 def faults_named() -> Iterator[None]:
     """Turn whatever a parser or decoder raises into an ImageError, and silence its warnings."""
@@ -209,9 +219,9 @@ def faults_named() -> Iterator[None]:
         except InvalidDicomError as fault:
             raise ImageError("the file is no DICOM object") from fault
         except OSError as fault:
-            if fault.errno in PASSING:
+            if is_of_the_machine(fault):
                 raise
-            raise ImageError(f"the file cannot be read: {fault.strerror}") from fault
+            raise ImageError("the object leads beyond what can be read") from fault
         except MemoryError:
             # What this machine lacks now says nothing about the object: it may be tried again.
             raise

@@ -7,6 +7,7 @@ crashes PDFium, fills the memory or never ends is an ImageError here, and nothin
 ...     rasters = [pdf.read(index) for index in range(pdf.page_count)]
 """
 
+import errno
 import io
 import json
 import os
@@ -39,6 +40,7 @@ _MAX_SIDE_PX: Final = 30_000
 _HEADER_WITHIN: Final = 1024
 _END_S: Final = 5.0
 _TOO_LONG: Final = "the PDF takes too long to render"
+_NO_TURN: Final = "the process that renders PDFs got no processor time"
 _CRASHED: Final = "the PDF crashes its renderer or needs more memory than a page may take"
 _FAULTS: Final = {
     "encrypted": "the PDF is encrypted",
@@ -65,6 +67,9 @@ class StoredPdf:
     ------
     ImageError
         When there is no PDF, or one that is encrypted, broken, too large, or has no pages.
+    OSError
+        When this machine cannot read or render it now: among them TimeoutError, where it is so busy
+        that the renderer waited instead of working.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,6 +163,8 @@ class _Renderer:
         """Ask for a page and take its pixels."""
         if self._fault is not None:
             raise ImageError(self._fault)
+        if self._left_s <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, _NO_TURN)
         try:
             self._requests.write(b"%d\n" % index)
         except BrokenPipeError:
@@ -198,9 +205,9 @@ class _Renderer:
         is_ready = self._waits.select(max(0.0, self._left_s))
         self._left_s -= time.monotonic() - began
         if not is_ready:
+            # What a document itself takes is counted in its processor time: see SIGXCPU below.
             self._process.kill()
-            self._fault = _TOO_LONG
-            raise ImageError(self._fault)
+            raise TimeoutError(errno.ETIMEDOUT, _NO_TURN)
         part = os.read(self._answers.fileno(), most)
         if not part:
             self._give_up()

@@ -3,6 +3,10 @@
 One path for all: pictures, frames of a DICOM object, pages of a PDF, and a waveform drawn as paper
 come out as rasters, and no caller knows which kind it was. What an object holds decides, not its
 SOP Class: PDFs have been seen in waveform objects, and ECGs in classes of other signals.
+
+What is wrong with a file is an ImageError. What is wrong with the machine that should read it (a
+missing right, a full disk, no processor time) is an OSError or MemoryError: such a file is looked
+at again.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from dicom_node import waveform
 from dicom_node.errors import ImageError
 from dicom_node.image import StoredImage
-from dicom_node.part10 import PASSING, StoredObject
+from dicom_node.part10 import StoredObject, is_of_the_machine
 from dicom_node.pdf import StoredPdf, is_dicom, is_pdf
 from models.corpus.draw import draw_page
 from models.corpus.styles import Style
@@ -166,12 +170,7 @@ def statements(path: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Opened]:
-    try:
-        holds_dicom, holds_pdf = is_dicom(path), is_pdf(path)
-    except OSError as error:
-        if error.errno in PASSING:
-            raise
-        raise ImageError(f"cannot be opened: {error.strerror}") from None
+    holds_dicom, holds_pdf = is_dicom(path), is_pdf(path)
     if not holds_dicom and not holds_pdf:
         with _picture(path) as opened:
             yield opened
@@ -268,4 +267,6 @@ def _picture_faults_named() -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            raise
         raise ImageError(f"damaged picture ({type(error).__name__})") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -33,6 +35,7 @@ from dicom_node.image import (
     read_header,
     read_raster,
 )
+from dicom_node.part10 import faults_named
 
 ENCODINGS = [
     "explicit",
@@ -284,11 +287,33 @@ def test_a_file_that_is_no_object_is_a_fault(tmp_path: Path, content: bytes) -> 
             read(path)
 
 
-def test_a_file_that_is_absent_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="No such file"):
-        StoredImage(tmp_path / "absent.dcm")
-    with pytest.raises(ImageError):
-        read_header(tmp_path)
+def test_a_file_this_machine_cannot_read_is_no_fault_of_the_object(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.dcm"
+    loop.symlink_to(loop)
+    for path, code in (
+        (tmp_path / "absent.dcm", errno.ENOENT),
+        (tmp_path, errno.EISDIR),
+        (loop, errno.ELOOP),
+        (Path("/proc/self/mem"), errno.EIO),
+    ):
+        for read in (read_header, StoredImage, lambda path: next(pages(path))):
+            with pytest.raises(OSError) as caught:
+                read(path)
+            assert caught.value.errno == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["EACCES", "EPERM", "ENOSPC", "EDQUOT", "ETIMEDOUT", "EROFS", "EBUSY", "ENOTCONN", "ESTALE"],
+)
+def test_of_the_faults_of_a_system_only_an_invalid_request_is_the_content_s(code: str) -> None:
+    number = getattr(errno, code)
+    with pytest.raises(OSError) as caught, faults_named():
+        raise OSError(number, os.strerror(number))
+    assert caught.value.errno == number
+    for fault in (OSError(errno.EINVAL, "x"), OSError("a decoder's words")):
+        with pytest.raises(ImageError), faults_named():
+            raise fault
 
 
 def test_a_report_has_no_pixel_data(tmp_path: Path, plain: Dataset) -> None:

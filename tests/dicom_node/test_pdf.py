@@ -156,11 +156,22 @@ def test_a_pdf_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(pdf, "MAX_CPU_S", 1)
     assert fault(path) == "the PDF takes too long to render"
-    monkeypatch.setattr(pdf, "MAX_CPU_S", 20)
-    monkeypatch.setattr(pdf, "MAX_WAIT_S", 0.5)
+
+
+def test_a_renderer_that_gets_no_turn_says_nothing_of_the_pdf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf, "MAX_WAIT_S", 1.0)
+    path = save_pdf(tmp_path / "page.pdf", drawn(SQUARE, count=2))
     began = time.monotonic()
-    assert fault(path) == "the PDF takes too long to render"
+    with StoredPdf(path) as stored:
+        (child,) = children()
+        child.suspend()
+        for index in range(2):
+            with pytest.raises(TimeoutError):
+                stored.read(index)
     assert time.monotonic() - began < 10
+    assert not children()
 
 
 def test_a_pdf_that_fills_the_memory_is_ended_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -180,8 +181,33 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes, reas
     for read in (pages.first_usable, pages.count, pages.statements):
         with pytest.raises(ImageError, match=reason):
             read(path)
-    with pytest.raises(ImageError, match="cannot be opened"):
-        pages.count(tmp_path / "absent")
+
+
+def test_what_the_machine_cannot_open_is_no_fault_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "absent.png"
+    for read in (pages.first_usable, pages.count, pages.statements):
+        with pytest.raises(FileNotFoundError):
+            read(path)
+    with pytest.raises(SystemExit):
+        call_command("classify", str(path))
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["reason"] == "cannot be opened: No such file or directory"
+
+
+def test_a_full_disk_is_no_fault_of_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.zeros((300, 300), np.uint8)).save(path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pages, "raster_of", full)
+    with pytest.raises(OSError, match="No space left"):
+        pages.first_usable(path)
 
 
 @pytest.mark.parametrize(("high", "wide"), [(1, 2), (2, 1), (3, 2)])

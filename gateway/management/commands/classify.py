@@ -120,6 +120,8 @@ def _lines(path: Path, network: Predictor, marks: _Marks | None) -> Iterator[dic
             yield line
     except ImageError as error:
         yield _line(path, 1, network, reason=str(error))
+    except OSError as error:
+        yield _line(path, 1, network, reason=f"cannot be opened: {error.strerror}")
     except Exception as error:  # noqa: BLE001 (a bad file gets its line, the others go on)
         reason = f"cannot be read ({type(error).__name__})"
         yield _line(path, 1, network, reason=reason)
