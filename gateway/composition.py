@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 from django.db import DatabaseError, IntegrityError, transaction
+from pydicom import Dataset
 
 from dicom_node.errors import DicomError
 from gateway import leases, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Dispatch, Instance, Peer, Report
-from gateway.outputs import Language, Output, usual_outputs
+from gateway.outputs import Language, Output, chain, usual_outputs
 from gateway.routing import Decision, Meant, Routing
 from gateway.states import Event
 
@@ -24,6 +26,22 @@ Pair = tuple[Output, Language]
 USUAL: tuple[Pair, ...] = tuple((Output(name), Language.ENGLISH) for name in usual_outputs())
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What was composed, for whom, and what could not be composed. No row is saved yet."""
+
+    plan: tuple[Meant, ...]
+    reports: list[Report]
+    failures: Mapping[Pair, DicomError]
+
+    def notes(self) -> list[str]:
+        """Say what is missing, and why."""
+        return [
+            f"no {output.label} ({language.label}): {error}"
+            for (output, language), error in self.failures.items()
+        ]
+
+
 def compose(batch: Sequence[Instance]) -> None:
     """Decide where the results of each leased, analysed row go, and compose what that needs.
 
@@ -31,11 +49,11 @@ def compose(batch: Sequence[Instance]) -> None:
     the Courier's, in processes of their own, while the Analyst goes on with the next picture.
     """
     who, routing = actor("courier"), Routing()
-    composed: list[tuple[Instance, Decision, list[Report]]] = []
+    composed: list[tuple[Instance, Decision, Draft]] = []
     for instance in batch:
         try:
             decision = routing.decide(instance)
-            composed.append((instance, decision, _write(instance, needed(decision))))
+            composed.append((instance, decision, _draft_of(instance, decision)))
         except DicomError as error:
             _give_up(instance, error, who)
         except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
@@ -43,9 +61,9 @@ def compose(batch: Sequence[Instance]) -> None:
     try:
         with transaction.atomic():
             lost = [
-                reports
-                for instance, decision, reports in composed
-                if not _record(instance, decision, reports, who)
+                draft.reports
+                for instance, decision, draft in composed
+                if not _record(instance, decision, draft, who)
             ]
     except DatabaseError as error:
         # The files stay: a commit that broke half way may have made the rows.
@@ -55,9 +73,18 @@ def compose(batch: Sequence[Instance]) -> None:
         _remove(reports)
 
 
-def needed(decision: Decision) -> tuple[Pair, ...]:
-    """Return what has to be composed: what is meant for somebody, or the usual reports to wait."""
-    return decision.pairs if decision.plan or decision.is_nowhere else USUAL
+def carry_out(
+    instance: Instance, plan: Iterable[Meant]
+) -> tuple[tuple[Meant, ...], dict[Pair, Report]]:
+    """Return a plan that can be carried out, and its reports; those missing are composed and kept.
+
+    Raises
+    ------
+    DicomError
+        The source cannot be reported on so; trying again cannot help.
+    """
+    draft = _draft(instance, tuple(plan), there=_reports(instance))
+    return draft.plan, _keep(instance, draft.reports)
 
 
 def provide(instance: Instance, pairs: Iterable[Pair]) -> dict[Pair, Report]:
@@ -70,14 +97,39 @@ def provide(instance: Instance, pairs: Iterable[Pair]) -> dict[Pair, Report]:
     """
     wanted = tuple(dict.fromkeys(pairs))
     there = _reports(instance)
-    if missing := [pair for pair in wanted if pair not in there]:
-        written = _write(instance, missing)
-        # Whoever composed the same meanwhile made the same bytes; one row of them stays.
-        Report.objects.bulk_create(written, ignore_conflicts=True)
-        there = _reports(instance)
-        kept = {report.spool_name for report in there.values()}
-        _remove(report for report in written if report.spool_name not in kept)
+    written, failures = _write(instance, [pair for pair in wanted if pair not in there])
+    there = _keep(instance, written)
+    for error in failures.values():
+        raise error
     return {pair: there[pair] for pair in wanted}
+
+
+def adapt(plan: Iterable[Meant], failures: Mapping[Pair, DicomError]) -> tuple[Meant, ...]:
+    """Mean the next of the chain, at last Basic Text, for what cannot be composed.
+
+    What nothing can be drawn for (no font, pixels that do not decode) is one Peer's loss of a
+    picture, and withholds no words from it or from anybody else.
+
+    Raises
+    ------
+    DicomError
+        Nothing of the chain can be composed.
+    """
+    plan = tuple(plan)
+    kept = [meant for meant in plan if (meant.output, meant.language) not in failures]
+    taken = {(meant.peer, meant.output, meant.language) for meant in kept}
+    for meant in plan:
+        if (meant.output, meant.language) not in failures:
+            continue
+        following = (*chain(meant.output)[1:], Output.BASIC_TEXT)
+        found = next((o for o in following if (o, meant.language) not in failures), None)
+        if found is None:
+            raise failures[meant.output, meant.language]
+        # What the Peer gets anyhow needs no second line.
+        if (meant.peer, found, meant.language) not in taken:
+            taken.add((meant.peer, found, meant.language))
+            kept.append(replace(meant, output=found, instead_of=meant.instead_of or meant.output))
+    return tuple(kept)
 
 
 def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -> None:
@@ -115,14 +167,59 @@ def _reports(instance: Instance) -> dict[Pair, Report]:
     }
 
 
-def _write(instance: Instance, pairs: Iterable[Pair]) -> list[Report]:
+def _draft_of(instance: Instance, decision: Decision) -> Draft:
+    if decision.plan or decision.is_nowhere:
+        return _draft(instance, decision.plan, there=())
+    reports, failures = _write(instance, USUAL)
+    for error in failures.values():
+        _remove(reports)
+        raise error
+    return Draft((), reports, {})
+
+
+def _draft(instance: Instance, plan: tuple[Meant, ...], there: Collection[Pair]) -> Draft:
+    """Compose what `plan` needs and is not there; what cannot be is replaced in the plan."""
+    reports: list[Report] = []
+    failures: dict[Pair, DicomError] = {}
+    done = set(there)
+    while missing := dict.fromkeys(
+        (meant.output, meant.language)
+        for meant in plan
+        if (meant.output, meant.language) not in done
+    ):
+        written, failed = _write(instance, missing)
+        reports += written
+        done.update(missing)
+        failures |= failed
+        try:
+            plan = adapt(plan, failures)
+        except DicomError:
+            _remove(reports)
+            raise
+    return Draft(plan, reports, failures)
+
+
+def _write(
+    instance: Instance, pairs: Iterable[Pair]
+) -> tuple[list[Report], dict[Pair, DicomError]]:
     """Compose reports and keep their bytes; the rows are not saved yet."""
     by_language: dict[Language, list[Output]] = defaultdict(list)
     for output, language in pairs:
         by_language[language].append(output)
     written: list[Report] = []
+    failures: dict[Pair, DicomError] = {}
     for language, outputs in by_language.items():
-        for output, (ds, content) in sources.reports_of(instance, outputs, language).items():
+        documents: dict[Output, tuple[Dataset, bytes]] = {}
+        try:
+            documents = sources.reports_of(instance, outputs, language)
+        except DicomError:
+            # One of them cannot be made: each by itself tells which.
+            for output in outputs:
+                try:
+                    documents |= sources.reports_of(instance, [output], language)
+                except DicomError as error:
+                    failures[output, language] = error
+        for output, (ds, content) in documents.items():
             spooled = spool.write(content)
             written.append(
                 Report(
@@ -136,24 +233,39 @@ def _write(instance: Instance, pairs: Iterable[Pair]) -> list[Report]:
                     spool_name=spooled.name,
                 )
             )
-    return written
+    for (output, language), failure in failures.items():
+        said = {"output": output, "language": language, "error": str(failure)}
+        log.error("not composed", instance=instance.pk, **said)
+    return written, failures
 
 
-def _record(instance: Instance, decision: Decision, reports: list[Report], who: str) -> bool:
+def _keep(instance: Instance, written: Sequence[Report]) -> dict[Pair, Report]:
+    """Save reports that were composed; return all that the instance has."""
+    if not written:
+        return _reports(instance)
+    # Whoever composed the same meanwhile made the same bytes; one row of them stays.
+    Report.objects.bulk_create(written, ignore_conflicts=True)
+    there = _reports(instance)
+    kept = {report.spool_name for report in there.values()}
+    _remove(report for report in written if report.spool_name not in kept)
+    return there
+
+
+def _record(instance: Instance, decision: Decision, draft: Draft, who: str) -> bool:
     """Write what was composed and for whom; False when the row's lease was lost meanwhile."""
     rule = decision.rule.name if decision.rule else ""
     try:
         with transaction.atomic():
-            Report.objects.bulk_create(reports)
-            made = {(Output(r.kind), Language(r.language)): r for r in reports}
-            dispatch(decision.plan, made, rule=rule)
-            detail = f"routing rule {rule}" if rule else ""
-            leases.advance(instance, Event.COMPOSE, actor=who, detail=detail)
+            Report.objects.bulk_create(draft.reports)
+            made = {(Output(r.kind), Language(r.language)): r for r in draft.reports}
+            dispatch(draft.plan, made, rule=rule)
+            said = ([f"routing rule {rule}"] if rule else []) + draft.notes()
+            leases.advance(instance, Event.COMPOSE, actor=who, detail="; ".join(said))
     except (LeaseLost, IntegrityError) as error:
         # Whoever has the row now composes the same bytes, or has done so already.
         log.warning("lease lost", instance=instance.pk, error=repr(error))
         return False
-    log.info("reported", instance=instance.pk, reports=len(reports), rule=rule)
+    log.info("reported", instance=instance.pk, reports=len(draft.reports), rule=rule)
     return True
 
 

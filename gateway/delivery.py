@@ -56,7 +56,7 @@ def deliver(batch: Sequence[Instance]) -> None:
     attempts: list[Attempt] = []
     waiting = Dispatch.objects.filter(report__instance__in=ready, outcome=Dispatch.Outcome.WAITING)
     for peer in list(Peer.objects.filter(pk__in=waiting.values("peer"))):
-        attempts += _serve(peer, ready, who)
+        attempts += _serve(peer, ready)
     try:
         with transaction.atomic():
             for instance in ready.values():
@@ -68,21 +68,25 @@ def deliver(batch: Sequence[Instance]) -> None:
         log.error("left to their leases", rows=len(ready), error=repr(error))
 
 
-def _serve(peer: Peer, ready: dict[int, Instance], who: str) -> list[Attempt]:
+def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
     """Send a Peer what waits for it, and what stands in for what it refuses."""
     tried: dict[int, Attempt] = {}
+    stuck: dict[int, Attempt] = {}
     for _ in Output:
         # A Peer may take its time to connect, to answer, and for each report.
         leases.renew(
             list(ready.values()), lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S
         )
-        _stand_in(peer, ready, who)
-        fresh = [row for row in _waiting(peer, ready) if row.pk not in tried]
+        stuck |= _stand_in(
+            peer, [row for row in _waiting(peer, ready) if row.pk not in stuck], ready
+        )
+        over = tried.keys() | stuck.keys()
+        fresh = [row for row in _waiting(peer, ready) if row.pk not in over]
         if not fresh:
             break
         for attempt in _send(peer, fresh):
             tried[attempt.dispatch.pk] = attempt
-    return list(tried.values())
+    return list((tried | stuck).values())
 
 
 def _waiting(peer: Peer, ready: dict[int, Instance]) -> list[Dispatch]:
@@ -94,21 +98,31 @@ def _waiting(peer: Peer, ready: dict[int, Instance]) -> list[Dispatch]:
     return list(ordered.select_related("report"))
 
 
-def _stand_in(peer: Peer, ready: dict[int, Instance], who: str) -> None:
-    """Replace what waits for a Peer that refuses it, where something is left that it may take."""
+def _stand_in(
+    peer: Peer, rows: Sequence[Dispatch], ready: dict[int, Instance]
+) -> dict[int, Attempt]:
+    """Replace what waits for a Peer that refuses it, where something is left that it may take.
+
+    Returns the attempts that end here, by Dispatch: what would stand in could not be composed.
+    """
     refused = routing.refused_by(peer)
-    for row in _waiting(peer, ready) if refused else ():
+    ended: list[Attempt] = []
+    for row in rows if refused else ():
         found = accepted(row.report.kind, refused)
         if found is None or found == row.report.kind:
             continue
-        instance = ready.get(row.report.instance_id)
-        if instance is None:
-            continue
         try:
-            dispatching.replace(row, instance, Output(found))
-        except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
-            dispatching.trouble(instance, error, who)
-            del ready[instance.pk]
+            dispatching.replace(row, ready[row.report.instance_id], Output(found))
+        except Exception as error:  # noqa: BLE001 (one report's trouble is not the others')
+            can_help = not isinstance(error, DicomError) or error.retryable
+            outcome = Delivery.Outcome.RETRY if can_help else Delivery.Outcome.REFUSED
+            refusals = f"refuses {row.report.get_kind_display()}; no {Output(found).label}: {error}"
+            reason = refusals[: leases.TEXT_LENGTH]
+            ended.append(
+                Attempt(row, Delivery(report=row.report, peer=peer, outcome=outcome, reason=reason))
+            )
+    Delivery.objects.bulk_create(attempt.row for attempt in ended)
+    return {attempt.dispatch.pk: attempt for attempt in ended}
 
 
 def _send(peer: Peer, rows: Sequence[Dispatch]) -> list[Attempt]:
@@ -217,11 +231,15 @@ def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None
 
 
 def _stand_ins(instance: Instance) -> str:
-    """Say what was stored in place of what a Peer refuses."""
+    """Say what was stored in place of what a Peer refuses, or of what could not be composed."""
     stored = Dispatch.objects.filter(report__instance=instance, outcome=Dispatch.Outcome.STORED)
     rows = stored.exclude(instead_of="").select_related("report", "peer").order_by("pk")
-    return "; ".join(
-        f"{row.peer.title}: {row.report.get_kind_display()}, "
-        f"for it refuses {row.get_instead_of_display()}"
-        for row in rows
-    )
+    composed = set(instance.reports.values_list("kind", "language"))
+    said = []
+    for row in rows:
+        is_there = (row.instead_of, row.report.language) in composed
+        refuses = is_there or row.instead_of in routing.refused_by(row.peer)
+        why = "for it refuses" if refuses else "for there could be composed no"
+        got, wanted = row.report.get_kind_display(), row.get_instead_of_display()
+        said.append(f"{row.peer.title}: {got}, {why} {wanted}")
+    return "; ".join(said)

@@ -104,8 +104,8 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
         for language, outputs in by_language.items()
         for meant in routing.meant_for(receiver, dict.fromkeys(outputs))
     ]
-    pairs = {(meant.output, meant.language) for meant in plan}
-    reports = composition.provide(instance, pairs)
+    feasible, reports = composition.carry_out(instance, plan)
+    pairs = {(meant.output, meant.language) for meant in feasible}
     superfluous = [
         row
         for row in rows
@@ -114,7 +114,7 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
     ]
     with transaction.atomic():
         _end(superfluous, Dispatch.Outcome.REPLACED)
-        composition.dispatch(plan, reports, rule=next((row.rule for row in rows), ""))
+        composition.dispatch(feasible, reports, rule=next((row.rule for row in rows), ""))
 
 
 def _route(instance: Instance, who: str) -> bool:
@@ -129,9 +129,9 @@ def _route(instance: Instance, who: str) -> bool:
     if not decision.plan:
         leases.wait_for_configuration(instance, _missing(decision))
         return False
-    reports = composition.provide(instance, decision.pairs)
+    plan, reports = composition.carry_out(instance, decision.plan)
     with transaction.atomic():
-        composition.dispatch(decision.plan, reports, rule=rule)
+        composition.dispatch(plan, reports, rule=rule)
     return True
 
 

@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pytest_django import Settings
 from scripted import ScriptedArchive
 
+from dicom_node.report import fonts
 from gateway import leases, pipeline, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput, Report, Rule
@@ -203,6 +204,60 @@ def test_a_peer_that_takes_nothing_fails_the_row_and_once_mended_gets_what_was_w
         next_row.refresh_from_db()
         assert next_row.state == State.DELIVERED, "a spent chain is asked from its start"
         assert "basic_text" not in RefusedOutput.objects.values_list("output", flat=True)
+
+
+# --- what cannot be composed ----------------------------------------------------------------------
+
+
+def test_a_picture_that_cannot_be_drawn_withholds_no_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedArchive(0x0000) as archive, ScriptedArchive(0x0000) as second:
+        destination(archive.entity_args)
+        ward = ("WARD", *second.entity_args[1:])
+        destination(ward, Output.RESULT_PAGE, Output.COMPREHENSIVE)
+        row = analysed()
+        monkeypatch.setattr(fonts, "FOLDERS", (tmp_path,))
+        pipeline.report_waiting()
+        row.refresh_from_db()
+        assert row.state == State.DELIVERED, row.last_error
+        assert sorted(row.reports.values_list("kind", flat=True)) == ["basic_text", "comprehensive"]
+        assert (len(archive.stored), len(second.stored)) == (2, 2)
+        stand_in = Dispatch.objects.get(peer__title="WARD", report__kind="basic_text")
+        assert (stand_in.instead_of, stand_in.outcome) == ("result_page", "stored")
+        composed = row.transitions.get(event="compose").detail
+        assert composed.startswith("no Result page (Secondary Capture) (English): no font")
+        assert row.transitions.get(event="deliver").detail == (
+            "WARD: Basic Text SR, for there could be composed no Result page (Secondary Capture)"
+        )
+
+
+def test_a_stand_in_that_cannot_be_composed_fails_the_row_after_all_others_were_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        ScriptedArchive(0x0000, sop_classes=[COMPREHENSIVE]) as strict,
+        ScriptedArchive(0x0000) as archive,
+    ):
+        destination(strict.entity_args)
+        destination(("ZULU", *archive.entity_args[1:]))
+        row, next_row = analysed(), analysed()
+        monkeypatch.setattr(fonts, "FOLDERS", (tmp_path,))
+        pipeline.report_waiting()
+        assert (len(strict.stored), len(archive.stored)) == (2, 4)
+        for failed in (row, next_row):
+            failed.refresh_from_db()
+            assert (failed.state, failed.failed_in) == (State.FAILED, State.REPORTED)
+            assert "refuses Basic Text SR; no Result page (Secondary Capture): " in failed.reason
+            ended = Dispatch.objects.filter(report__instance=failed)
+            assert Counter(ended.values_list("outcome", flat=True)) == {"stored": 3, "refused": 1}
+        monkeypatch.undo()
+        Peer.objects.filter(title="SCRIPTED").update(port=archive.entity_args[2])
+        assert leases.resume(row, actor="person")
+        pipeline.deliver_waiting()
+        row.refresh_from_db()
+        assert row.state == State.DELIVERED
+        assert len(archive.stored) == 5, "what was missing alone"
 
 
 def test_a_backlog_meets_each_refusal_once() -> None:
