@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -160,6 +160,29 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
         analysed_at=timezone.localtime(instance.analysed_at),
         quality_note=None,
         statements=pages.statements(spool.locate(instance.spool_name)),
+        joined=_joined(instance, regions),
+    )
+
+
+def _joined(
+    instance: Instance, regions: Mapping[int, report.Corners | None]
+) -> tuple[report.Joined, ...]:
+    """Return the halves that findings of the instance were read on; see `gateway.reading`.
+
+    Halves that were no ECG together are joined as well, but nothing was read on them.
+    """
+    read = {
+        row.frame_number for row in instance.findings.filter(model_version=instance.model_version)
+    }
+    pairs = {
+        (page["number"], page["joined_with"])
+        for page in instance.pages
+        if page.get("joined_with", 0) > page["number"]
+    }
+    return tuple(
+        report.Joined(pair, (regions.get(pair[0]), regions.get(pair[1])))
+        for pair in sorted(pairs)
+        if read & set(pair)
     )
 
 

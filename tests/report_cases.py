@@ -129,6 +129,12 @@ def two_pages() -> report.AnalysisResult:
     )
 
 
+def halves() -> report.AnalysisResult:
+    """Return a result read on both pages of `multi_frame` together."""
+    joined = report.Joined((1, 2), (REGION, OTHER_REGION))
+    return replace(result(("af", "pvc"), frame_number=1), joined=(joined,))
+
+
 def with_order() -> Dataset:
     ds = source()
     request = Dataset()
@@ -148,6 +154,7 @@ CASES: dict[str, tuple[Dataset, report.AnalysisResult]] = {
     "a page of several": (multi_frame(), result(frame_number=2)),
     "an order": (with_order(), result()),
     "two pages": (multi_frame(), two_pages()),
+    "halves": (multi_frame(), halves()),
     "a waveform": (waveform(), replace(result(), statements=STATEMENTS)),
     "a document": (document(), result((), frame_number=2)),
     "long uids": (source(sop_instance_uid=LONG_UID, study_instance_uid=LONG_UID + ""), result()),

@@ -6,7 +6,7 @@ Comprehensive 3D SR), and a page with the ECG and its findings as picture and as
 inputs give the same bytes and UIDs: a report composed again after a crash is the same report.
 
 ==================  ===============================================================
-``result``          AnalysisResult, FindingResult, Device, ReportError
+``result``          AnalysisResult, FindingResult, Joined, Device, ReportError
 ``source``          the object: what may be referred to, what is copied from it
 ``attributes``      the attributes that are copied, and which values are legal
 ``region``          corners on a picture
@@ -53,6 +53,7 @@ from dicom_node.report.result import (
     Device,
     FindingResult,
     FontMissing,
+    Joined,
     ReportError,
     Verdict,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Device",
     "FindingResult",
     "FontMissing",
+    "Joined",
     "Raster",
     "ReportError",
     "ReportNode",

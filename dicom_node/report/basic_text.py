@@ -17,8 +17,11 @@ from dicom_node.report.speech import Speech
 
 def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> Dataset:
     """Return the root content item."""
-    page = () if source.is_picture else wording.page_read(result, speech)
-    descriptions = [wording.algorithm(result, speech, *page), *wording.stated(result, speech)]
+    say_pages = wording.read_together if source.is_picture else wording.page_read
+    descriptions = [
+        wording.algorithm(result, speech, *say_pages(result, speech)),
+        *wording.stated(result, speech),
+    ]
     return container(
         None,
         codes.ECG_REPORT,

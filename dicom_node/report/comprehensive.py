@@ -112,9 +112,9 @@ def _group(
             [code("HAS CONCEPT MOD", codes.FINDING, named)],
         )
     )
-    pictured = source.item("SELECTED FROM", codes.SOURCE, result.frame_of(finding))
-    region = source.clip(result.region_of(finding))
-    items.append(outline("CONTAINS", codes.OUTLINE, region, pictured))
+    for frame, region in result.places_of(finding):
+        pictured = source.item("SELECTED FROM", codes.SOURCE, frame)
+        items.append(outline("CONTAINS", codes.OUTLINE, source.clip(region), pictured))
     return container("CONTAINS", codes.MEASUREMENT_GROUP, items, template="1501")
 
 
@@ -125,6 +125,7 @@ def _evaluations(source: Source, result: AnalysisResult, speech: Speech) -> list
         probability = num("HAS PROPERTIES", codes.PROBABILITY, finding.percent, codes.PERCENT)
         name = codes.FINDING_CODES[finding.key]
         items.append(code("CONTAINS", name, codes.VERDICTS[finding.verdict], [probability]))
-    page = () if source.is_picture else wording.page_read(result, speech)
-    items.append(text("CONTAINS", codes.COMMENT, wording.comment(result, speech, *page)))
+    say_pages = wording.read_together if source.is_picture else wording.page_read
+    comment = wording.comment(result, speech, *say_pages(result, speech))
+    items.append(text("CONTAINS", codes.COMMENT, comment))
     return items

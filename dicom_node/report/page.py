@@ -10,6 +10,7 @@ One layout makes the result page (pixels) and the PDF, so that they cannot disag
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from dicom_node.report import identity, wording
@@ -187,9 +188,7 @@ def _finding(
     left, right = left + 16.0, right - 8.0
     first, second = top + 0.42 * (height - 8.0), top + 0.86 * (height - 8.0)
 
-    name = wording.meaning(finding, speech)
-    if len(result.frames) > 1:
-        name = speech.say(wording.ON_PAGE, line=name, number=result.frame_of(finding) or 1)
+    name = wording.placed(wording.meaning(finding, speech), result, finding, speech)
     probability = sheet.line(
         speech.say(wording.PERCENT, value=finding.percent), Style(26.0, colour, bold=True)
     )
@@ -237,8 +236,11 @@ def _picture(
     regions = _regions(result, rows, columns)
     caption = speech.say(wording.OUTLINED) if regions else ""
     if result.frame_number is not None:
-        page = wording.page_read(result, speech)[0]
-        caption = f"{page} {caption}".strip()
+        said = wording.page_read(result, speech)[:1]
+        if pair := result.joined_at(result.frame_number):
+            shown = speech.say(wording.SHOWN, number=result.frame_number)
+            said = [*wording.read_together(replace(result, joined=(pair,)), speech), shown]
+        caption = " ".join([*said, caption]).strip()
     width = _WIDTH - _LIST_WIDTH - _GAP
     height = bottom - top - 24.0 - (34.0 if caption else 0.0)
     scale = min(width / columns, height / rows)
@@ -258,9 +260,10 @@ def _regions(result: AnalysisResult, rows: int, columns: int) -> list[Corners]:
     """The regions on the page that is shown, each once."""
     own = [result.region]
     own += [
-        result.region_of(finding)
+        region
         for finding in result.findings
-        if result.frame_of(finding) == result.frame_number
+        for frame, region in result.places_of(finding)
+        if frame == result.frame_number
     ]
     clipped = [clip(region, rows=rows, columns=columns) for region in own if region is not None]
     return list(dict.fromkeys(clipped))

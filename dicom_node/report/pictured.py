@@ -41,7 +41,9 @@ def result_page(
     ds.DerivationDescription = _DERIVATION
     ds.ImageComments = SERIES_DESCRIPTION
     if source.is_picture:
-        ds.SourceImageSequence = ItemSequence([source.reference(result.frame_number)])
+        ds.SourceImageSequence = ItemSequence(
+            [source.reference(frame) for frame in result.frames_with(result.frame_number)]
+        )
         _copy_lossy(source.header, ds)
     # Image Pixel (C.7.6.3)
     ds.SamplesPerPixel = 3

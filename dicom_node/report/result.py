@@ -108,6 +108,33 @@ class FindingResult:
         return f"{values[0]:.{_MAX_DECIMALS}f}", f"{values[1]:.{_MAX_DECIMALS}f}"
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Two pages that are halves of one ECG and were read as one.
+
+    Attributes
+    ----------
+    frames : (int, int)
+        Their numbers, from 1.
+    regions : (corners or None, corners or None)
+        The tracing on each.
+    """
+
+    frames: tuple[int, int]
+    regions: tuple[Corners | None, Corners | None] = (None, None)
+
+    def __post_init__(self) -> None:
+        if self.frames[0] == self.frames[1]:
+            raise ReportError(f"expected two pages, received page {self.frames[0]} twice")
+        for frame, region in self.places:
+            _check_place(frame, region)
+
+    @property
+    def places(self) -> tuple[tuple[int, Corners | None], ...]:
+        """Each page with the tracing on it."""
+        return tuple(zip(self.frames, self.regions, strict=True))
+
+
 def _side(value: float, threshold: float) -> int:
     return (value > threshold) - (value < threshold)
 
@@ -133,6 +160,8 @@ class AnalysisResult:
         A sentence about the picture for the comment.
     statements : tuple of str
         What the source says of itself in numbers, such as its rate and intervals.
+    joined : tuple of Joined
+        Pages that were read together; what was read on one of them was read on both.
     """
 
     findings: tuple[FindingResult, ...]
@@ -145,6 +174,7 @@ class AnalysisResult:
     analysed_at: datetime
     quality_note: str | None = None
     statements: tuple[str, ...] = ()
+    joined: tuple[Joined, ...] = ()
 
     def __post_init__(self) -> None:
         if self.analysed_at.tzinfo is None:
@@ -153,6 +183,9 @@ class AnalysisResult:
         if sorted(keys) != sorted(FINDING_CODES):
             raise ReportError(f"expected each of the ten findings once, received {keys}")
         _check_place(self.frame_number, self.region)
+        joined = [frame for pair in self.joined for frame in pair.frames]
+        if len(set(joined)) < len(joined):
+            raise ReportError(f"expected each page joined with one other, received {joined}")
 
     @property
     def contradicts_itself(self) -> bool:
@@ -170,13 +203,28 @@ class AnalysisResult:
             return finding.region
         return self.region if self.frame_of(finding) == self.frame_number else None
 
+    def joined_at(self, frame: int | None) -> Joined | None:
+        """The pages that were read together, where this frame is one of them."""
+        return next((pair for pair in self.joined if frame in pair.frames), None)
+
+    def frames_with(self, frame: int | None) -> tuple[int | None, ...]:
+        """A frame, and the one that was read together with it."""
+        pair = self.joined_at(frame)
+        return (frame,) if pair is None else pair.frames
+
+    def places_of(self, finding: FindingResult) -> tuple[tuple[int | None, Corners | None], ...]:
+        """The frames a finding was read on, one or two, and the tracing on each."""
+        pair = self.joined_at(self.frame_of(finding))
+        if pair is None:
+            return ((self.frame_of(finding), self.region_of(finding)),)
+        return pair.places
+
     @property
     def frames(self) -> tuple[int | None, ...]:
         """The frames that any finding was read on, the result's own first."""
         first: dict[int, int | None] = {self.frame_number or 1: self.frame_number}
-        for frame in sorted(
-            (self.frame_of(f) for f in self.findings), key=lambda frame: frame or 1
-        ):
+        read = (frame for f in self.findings for frame in self.frames_with(self.frame_of(f)))
+        for frame in sorted(read, key=lambda frame: frame or 1):
             # In a source of a single frame, none and the first are the same.
             first.setdefault(frame or 1, frame)
         return tuple(first.values())

@@ -84,7 +84,7 @@ def _said(value: AnalysisResult | FindingResult) -> dict[str, Any]:
 
     A result that existed before these fields did keeps its UIDs.
     """
-    later: dict[str, object] = {"statements": ()}
+    later: dict[str, object] = {"statements": (), "joined": ()}
     if isinstance(value, FindingResult):
         later = {"frame_number": None, "region": None}
     return {

@@ -99,6 +99,8 @@ OUTLINED: Final = gettext_noop("Outlined: the tracing that was read.")
 PERCENT: Final = gettext_noop("%(value)s %%")
 THRESHOLD: Final = gettext_noop("threshold %(value)s %%")
 ON_PAGE: Final = gettext_noop("%(line)s, page %(number)s")
+ON_PAGES: Final = gettext_noop("%(line)s, pages %(first)s and %(second)s")
+SHOWN: Final = gettext_noop("Shown: page %(number)s.")
 
 _FINDING_LINE: Final = gettext_noop(
     "%(finding)s: %(verdict)s (probability %(probability)s %%, threshold %(threshold)s %%)"
@@ -112,6 +114,9 @@ _BELOW: Final = gettext_noop("Below threshold: %(findings)s")
 _PICTURE: Final = gettext_noop("Picture: %(note)s")
 _STATED: Final = gettext_noop("Stated by the source, not by this gateway: %(statements)s")
 _PAGE_READ: Final = gettext_noop("Page %(number)s of the source was read.")
+_TOGETHER: Final = gettext_noop(
+    "Pages %(first)s and %(second)s of the source were read together, as one ECG."
+)
 _MADE_BY: Final = gettext_noop(
     "Automated reading of the picture of an ECG by %(name)s %(version)s, "
     "weights SHA-256 %(sha256)s."
@@ -145,9 +150,18 @@ def finding_line(result: AnalysisResult, finding: FindingResult, speech: Speech)
         probability=finding.percent,
         threshold=finding.threshold_percent,
     )
-    if len(result.frames) > 1:
-        line = speech.say(ON_PAGE, line=line, number=result.frame_of(finding) or 1)
+    line = placed(line, result, finding, speech)
     return line if finding.validated else remarked(line, NOT_VALIDATED, speech)
+
+
+def placed(line: str, result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
+    """A line of a finding with its page, or both pages, where there are several."""
+    if len(result.frames) == 1:
+        return line
+    frames = [frame or 1 for frame, _ in result.places_of(finding)]
+    if len(frames) == 1:
+        return speech.say(ON_PAGE, line=line, number=frames[0])
+    return speech.say(ON_PAGES, line=line, first=frames[0], second=frames[1])
 
 
 def impression(result: AnalysisResult, speech: Speech) -> str:
@@ -254,10 +268,18 @@ def _measured(statement: str, speech: Speech) -> str:
 
 
 def page_read(result: AnalysisResult, speech: Speech) -> list[str]:
-    """Which page was read, for documents that cannot refer to it: one sentence, or none."""
-    if result.frame_number is None:
-        return []
-    return [speech.say(_PAGE_READ, number=result.frame_number)]
+    """Which page was read, or which together, for documents that cannot refer to them."""
+    together = read_together(result, speech)
+    if result.frame_number is None or result.joined_at(result.frame_number):
+        return together
+    return [speech.say(_PAGE_READ, number=result.frame_number), *together]
+
+
+def read_together(result: AnalysisResult, speech: Speech) -> list[str]:
+    """A sentence for each two pages that were read as one."""
+    return [
+        speech.say(_TOGETHER, first=pair.frames[0], second=pair.frames[1]) for pair in result.joined
+    ]
 
 
 def comment(result: AnalysisResult, speech: Speech, *more: str) -> str:

@@ -85,6 +85,28 @@ def test_the_page_shown_is_the_page_that_was_read() -> None:
     assert scoord.children[0].value.endswith("frame 1")
 
 
+def test_halves_that_were_read_as_one_are_both_reported_on() -> None:
+    ds = secondary_capture(np.full((200, 300, 3), 200, np.uint8), patient_id="P-1")
+    ds.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7.4")
+    ds.NumberOfFrames, ds.PixelData = 4, ds.PixelData * 4
+    row = spooled(ds)
+    row.frame_number = 1
+    row.pages = [
+        {"number": n, "reason": None, "region": [[n, 5], [95, 5], [95, 95], [n, 95]],
+         "joined_with": other}
+        for n, other in ((1, 2), (2, 1), (3, 4), (4, 3))
+    ]  # fmt: skip
+    row.save()
+    Finding.objects.filter(instance=row).update(frame_number=1)
+    analysed = sources.result_of(row, ds)
+    (joined,) = analysed.joined
+    assert joined.frames == (1, 2), "on pages 3 and 4 nothing was read"
+    assert [region and region[0] for region in joined.regions] == [(1.0, 5.0), (2.0, 5.0)]
+    made = sources.reports_of(row, [Output.COMPREHENSIVE], Language.CHINESE)
+    text = report.render_tree(made[Output.COMPREHENSIVE][0])
+    assert "第 1 页和第 2 页作为同一份心电图合并判读" in text
+
+
 def test_a_waveform_is_shown_as_paper_with_the_numbers_of_its_recorder() -> None:
     row = spooled(dcmread(recorded()))
     made = sources.reports_of(row, list(Output), Language.ENGLISH)

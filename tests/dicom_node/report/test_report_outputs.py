@@ -17,6 +17,7 @@ from report_cases import (
     REGION,
     STATEMENTS,
     document,
+    halves,
     multi_frame,
     pdf_text,
     result,
@@ -39,6 +40,7 @@ QUOTED = report.Speech("zh-CN", lambda sentence: f"<{sentence}>")
 SOURCES: dict[str, tuple[Dataset, report.AnalysisResult]] = {
     "picture": (with_order(), result(("af", "pvc"))),
     "two pages": (multi_frame(), two_pages()),
+    "halves": (multi_frame(), halves()),
     "waveform": (waveform(), replace(result(), statements=STATEMENTS)),
     "document": (document(), result((), frame_number=2)),
 }
@@ -190,6 +192,44 @@ def test_every_frame_that_was_read_is_referred_to(output: str) -> None:
     text = report.render_tree(compose(multi_frame(), two_pages(), output)[output])
     assert "Ventricular premature contraction: PRESENT (probability 90.0 %, threshold 50.0 %), " \
         "page 2" in text  # fmt: skip
+
+
+TOGETHER = "Pages 1 and 2 of the source were read together, as one ECG."
+
+
+@pytest.mark.parametrize("output", REPORTS)
+def test_two_pages_that_were_read_as_one_are_both_referred_to_and_outlined(output: str) -> None:
+    tree = report.tree(compose(multi_frame(), halves(), output)[output])
+    named = [n for n in walk(tree) if n.concept in ("Source", "Best illustration of finding")]
+    assert {n.value.split()[-1] for n in named} == {"1", "2"}
+    groups = [n for n in walk(tree) if n.concept == "Measurement Group"]
+    assert len(groups) == (0 if output == "basic_text" else 2)
+    for group in groups:
+        outlines = [n for n in group.children if n.value_type == "SCOORD"]
+        starts = [f"({corners[0][0]:.0f}, {corners[0][1]:.0f}" for corners in
+                  (REGION, OTHER_REGION)]  # fmt: skip
+        assert [n.value.split(") ")[0] for n in outlines] == starts
+        assert [n.children[0].value.split()[-1] for n in outlines] == ["1", "2"]
+    text = report.render_tree(compose(multi_frame(), halves(), output)[output])
+    assert TOGETHER in text
+    assert "threshold 50.0 %), pages 1 and 2" in text
+
+
+def test_of_two_pages_that_were_read_as_one_the_page_says_so_and_which_is_shown() -> None:
+    page, pdf = compose(multi_frame(), halves(), *PAGES).values()
+    assert f"{TOGETHER} Shown: page 1." in pdf_text(pdf)
+    assert "Atrial fibrillation, pages 1 and 2" in pdf_text(pdf)
+    assert [item.ReferencedFrameNumber for item in page.SourceImageSequence] == [1, 2]
+    of_document = compose(document(), halves(), "basic_text")["basic_text"]
+    assert TOGETHER in report.render_tree(of_document)
+    assert "Page 1 of the source was read." not in report.render_tree(of_document)
+
+
+def test_pages_are_joined_by_twos() -> None:
+    with pytest.raises(report.ReportError, match="twice"):
+        report.Joined((1, 1))
+    with pytest.raises(report.ReportError, match="one other"):
+        replace(halves(), joined=(report.Joined((1, 2)), report.Joined((2, 3))))
 
 
 def test_what_a_source_states_is_said_as_its_own_in_every_output(
