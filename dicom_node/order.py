@@ -18,8 +18,14 @@ from pydicom.uid import UID
 SEXES: Final = ("M", "F", "O")
 
 # PS3.5 section 6.2: how long a value may be, in characters.
-_LENGTHS: Final = {"patient_id": 64, "accession_number": 16, "patient_name": 64 * 3 + 2}
+_LENGTHS: Final = {
+    "patient_id": 64,
+    "accession_number": 16,
+    "requested_procedure_id": 16,
+    "patient_name": 64 * 3 + 2,
+}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+_UID: Final = re.compile(r"(?=.{1,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _DATE: Final = re.compile(r"(\d{4})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
 
 
@@ -43,11 +49,13 @@ class Order:
     patient_birth_date : str
         YYYYMMDD.
     patient_sex : str
-        M, F or O.
+        M, F, O, or empty: what else a worklist says (``U``) means that it does not know.
     study_instance_uid : str
         The study the order gave its results a place in; empty when no worklist named one.
     scheduled_at : str
         When it is due, YYYYMMDD; for people who choose among several.
+    modality : str
+        What is to make it (PS3.3 section C.7.3.1.1.1), ``ECG`` for one; empty when not said.
     """
 
     patient_id: str
@@ -64,17 +72,19 @@ class Order:
     scheduled_step_id: str = ""
     scheduled_step_description: str = ""
     scheduled_at: str = ""
+    modality: str = ""
 
     @classmethod
     def from_worklist(cls, item: Dataset) -> Self:
         """Read a Modality Worklist item (PS3.4 Table K.6-1) whose text is decoded."""
         step = _first(item, "ScheduledProcedureStepSequence")
         code = _first(item, "RequestedProcedureCodeSequence")
+        sex = _text(item, "PatientSex")
         return cls(
             patient_id=_text(item, "PatientID"),
             patient_name=_text(item, "PatientName"),
             patient_birth_date=_text(item, "PatientBirthDate"),
-            patient_sex=_text(item, "PatientSex"),
+            patient_sex=sex if sex in SEXES else "",
             issuer_of_patient_id=_text(item, "IssuerOfPatientID"),
             accession_number=_text(item, "AccessionNumber"),
             study_instance_uid=_text(item, "StudyInstanceUID"),
@@ -85,6 +95,7 @@ class Order:
             scheduled_step_id=_text(step, "ScheduledProcedureStepID"),
             scheduled_step_description=_text(step, "ScheduledProcedureStepDescription"),
             scheduled_at=_text(step, "ScheduledProcedureStepStartDate"),
+            modality=_text(step, "Modality"),
         )
 
     @classmethod
@@ -150,6 +161,8 @@ class Order:
                 found[name] = f"expected at most {length} characters, received {len(value)}"
             elif _CONTROL.search(value):
                 found[name] = "expected neither backslash nor control characters"
+        if self.study_instance_uid and not is_uid(self.study_instance_uid):
+            found["study_instance_uid"] = "expected a UID: numbers parted by points"
         if not self.patient_id:
             found["patient_id"] = "expected the patient's ID, received nothing"
         if self.patient_birth_date and not _DATE.fullmatch(self.patient_birth_date):
@@ -157,6 +170,11 @@ class Order:
         if self.patient_sex and self.patient_sex not in SEXES:
             found["patient_sex"] = f"expected one of {', '.join(SEXES)}"
         return found
+
+
+def is_uid(text: str) -> bool:
+    """Tell whether a text is a UID (PS3.5 section 9.1)."""
+    return _UID.fullmatch(text) is not None
 
 
 def _first(ds: Dataset, keyword: str) -> Dataset:

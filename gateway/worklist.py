@@ -7,7 +7,7 @@ system, so that the report joins the order. What does not fit is a question back
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,12 +18,15 @@ from pydicom.sequence import Sequence as ItemSequence
 
 from dicom_node.contexts import WORKLIST_FIND
 from dicom_node.errors import DicomError, TooManyMatches
-from dicom_node.order import Order
+from dicom_node.order import Order, is_uid
 from dicom_node.query import find
 from gateway import peers
 from gateway.models import Peer
 
 MAX_ITEMS: Final = 25
+"""As many as a person chooses from."""
+
+_ECG: Final = "ECG"
 TOTAL_S: Final = 60.0
 # What a name is matched with must not be read as a pattern (PS3.4 section C.2.2.2.4).
 _WILDCARDS: Final = frozenset("*?\\")
@@ -50,7 +53,7 @@ class SeveralMatches(LookUpFailed):
 
 
 class Mismatch(LookUpFailed):
-    """What was typed and what was found are not of one patient."""
+    """What was typed and what was found do not belong together, or an ECG cannot be of it."""
 
 
 def worklists(title: str = "") -> QuerySet[Peer]:
@@ -66,7 +69,8 @@ def look_up(typed: Order, *, title: str = "") -> Order:
     ----------
     typed
         Of these an accession number or a patient ID at least. The accession number is asked for
-        when there is one, and everything else typed is compared with what is found.
+        when there is one, and everything else typed is compared with what is found. A study or a
+        requested procedure choose among orders of one accession number.
     title
         Of the worklist to ask; all of them by default.
 
@@ -87,6 +91,8 @@ def ask(typed: Order, *, title: str = "") -> list[Order]:
         There is no worklist, or one of them could not be asked: what it has is unknown then.
     SeveralMatches
         More than anybody would choose from.
+    Mismatch
+        One of them cannot be used.
     """
     asked = typed.accession_number or typed.patient_id
     if not asked or _WILDCARDS & set(asked):
@@ -101,28 +107,41 @@ def ask(typed: Order, *, title: str = "") -> list[Order]:
     found: list[Order] = []
     for peer in rows:
         try:
-            found += [Order.from_worklist(item) for item in _find(peer, typed)]
-        except TooManyMatches:
-            raise SeveralMatches(
-                f"more than {MAX_ITEMS} orders fit: give the accession number", ()
-            ) from None
+            found += _find(peer, typed)
+        except TooManyMatches as error:
+            raise NotAnswered(f"{peer.title}: {error}: its list is too long to look into") from None
         except DicomError as error:
             raise NotAnswered(f"{peer.title}: {error}") from error
-    return _joined(found)
+    orders = _joined(found)
+    if len(orders) > MAX_ITEMS:
+        raise SeveralMatches(f"more than {MAX_ITEMS} orders fit: give the accession number", ())
+    return orders
 
 
-def _find(peer: Peer, typed: Order) -> list[Dataset]:
-    return list(
-        find(
-            peer.entity,
-            _identifier(typed),
-            model=WORKLIST_FIND,
-            calling_title=settings.ECG_AE_TITLE,
-            timeouts=peers.timeouts(),
-            limit=MAX_ITEMS,
-            total_s=TOTAL_S,
-        )
-    )
+def _find(peer: Peer, typed: Order) -> Iterator[Order]:
+    """Ask one worklist, and yield what fits.
+
+    The accession number is an optional key (PS3.4 Table K.6-1): a worklist that does not match it
+    answers with everything it has.
+    """
+    for item in find(
+        peer.entity,
+        _identifier(typed),
+        model=WORKLIST_FIND,
+        calling_title=settings.ECG_AE_TITLE,
+        timeouts=peers.timeouts(),
+        total_s=TOTAL_S,
+    ):
+        order = Order.from_worklist(item)
+        if not _fits(typed, order):
+            continue
+        uid = order.study_instance_uid
+        if uid and not is_uid(uid):
+            raise Mismatch(
+                f"expected a Study Instance UID, {peer.title} has {uid!r} in its order: "
+                "it has to be corrected there"
+            )
+        yield order
 
 
 def _identifier(typed: Order) -> Dataset:
@@ -164,8 +183,8 @@ def _identifier(typed: Order) -> Dataset:
 def _joined(found: list[Order]) -> list[Order]:
     """Return each requested procedure once.
 
-    An order of several steps is one order still; which of its steps an ECG belongs to is not
-    known then, and is left out.
+    An order of several steps is one order still. Where one of them is an ECG's, that is the step;
+    else it is not known which of them an ECG belongs to, and it is left out.
     """
     orders: dict[tuple[str, ...], Order] = {}
     for order in found:
@@ -176,10 +195,17 @@ def _joined(found: list[Order]) -> list[Order]:
             order.study_instance_uid,
             order.requested_procedure_id,
         )
-        earlier = orders.setdefault(key, order)
-        if earlier.scheduled_step_id != order.scheduled_step_id:
-            orders[key] = replace(earlier, scheduled_step_id="", scheduled_step_description="")
+        orders[key] = _one_step(orders[key], order) if key in orders else order
     return list(orders.values())
+
+
+def _one_step(one: Order, other: Order) -> Order:
+    if (one.modality == _ECG) != (other.modality == _ECG):
+        return one if one.modality == _ECG else other
+    if one.scheduled_step_id == other.scheduled_step_id:
+        return one
+    modality = one.modality if one.modality == other.modality else ""
+    return replace(one, scheduled_step_id="", scheduled_step_description="", modality=modality)
 
 
 def choose(typed: Order, orders: Sequence[Order]) -> Order:
@@ -189,17 +215,23 @@ def choose(typed: Order, orders: Sequence[Order]) -> Order:
         if typed.accession_number
         else f"patient ID {typed.patient_id!r}"
     )
-    # A worklist that ignores a key answers with everything: what does not fit is no match.
-    fitting = [order for order in orders if _fits(typed, order)]
-    if not fitting:
+    if not orders:
         raise NoMatch(f"the worklist has no order of {asked}: check it")
-    if len(fitting) > 1:
+    if len(orders) > 1:
+        accessions = [order.accession_number or "-" for order in orders]
+        by = f"accession number ({', '.join(accessions)})"
+        if len(set(accessions)) < len(accessions):
+            by = "Study Instance UID or requested procedure"
         raise SeveralMatches(
-            f"the worklist has {len(fitting)} orders of {asked}: say which one, by its accession "
-            f"number ({', '.join(order.accession_number or '-' for order in fitting)})",
-            fitting,
+            f"the worklist has {len(orders)} orders of {asked}: say which one, by its {by}", orders
         )
-    (order,) = fitting
+    (order,) = orders
+    if not typed.accession_number and order.modality != _ECG:
+        raise Mismatch(
+            f"expected an order of an ECG, the worklist has one of modality "
+            f"{order.modality or 'unknown'!r} for {asked}: give its accession number if the ECG "
+            "was made for it"
+        )
     for name, wanted, found in (
         ("patient ID", typed.patient_id, order.patient_id),
         ("birth date", typed.patient_birth_date, order.patient_birth_date),
@@ -222,8 +254,14 @@ def choose(typed: Order, orders: Sequence[Order]) -> Order:
 
 def _fits(typed: Order, order: Order) -> bool:
     if typed.accession_number:
-        return order.accession_number == typed.accession_number
-    return order.patient_id == typed.patient_id
+        is_asked_for = order.accession_number == typed.accession_number
+    else:
+        is_asked_for = order.patient_id == typed.patient_id
+    return (
+        is_asked_for
+        and typed.study_instance_uid in ("", order.study_instance_uid)
+        and typed.requested_procedure_id in ("", order.requested_procedure_id)
+    )
 
 
 def _same_name(typed: str, found: str) -> bool:

@@ -22,6 +22,7 @@ def scheduled(
     study_uid: str = "",
     procedure: str = "Resting 12-lead ECG",
     step: str = "SPS-1",
+    modality: str = "ECG",
     character_set: str = "ISO_IR 192",
 ) -> Dataset:
     """Return a worklist item with what wlmscpfs and our queries ask for."""
@@ -39,7 +40,7 @@ def scheduled(
     code.CodeMeaning = procedure
     item.RequestedProcedureCodeSequence = Sequence([code])
     due = Dataset()
-    due.Modality = "ECG"
+    due.Modality = modality
     due.ScheduledStationAETitle = "CART"
     due.ScheduledProcedureStepStartDate = "20261124"
     due.ScheduledProcedureStepStartTime = "0800"

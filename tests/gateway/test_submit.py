@@ -14,7 +14,8 @@ from django.db import connections
 from pictures import page, save_picture
 from PIL import Image
 from programs import eventually
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
+from pydicom.dataelem import DataElement
 from pytest_django import Settings
 from worklists import Worklist, scheduled
 
@@ -97,9 +98,78 @@ def test_the_steps_of_one_order_are_one_order(worklist: Worklist, ecg: Path) -> 
     assert request.RequestedProcedureID == "RP-A"
 
 
+@pytest.mark.parametrize("modality", ["CT", "OT"])
+def test_an_order_of_something_else_is_taken_only_by_its_accession_number(
+    modality: str, worklist: Worklist, ecg: Path
+) -> None:
+    item = scheduled(patient_id="P-7", accession="A", procedure="Abdomen", modality=modality)
+    worklist.add(item)
+    with pytest.raises(CommandError, match=r"expected an order of an ECG.*its accession"):
+        submit(ecg, "--patient-id", "P-7")
+    assert not Instance.objects.exists()
+    said = submit(ecg, "--patient-id", "P-7", "--accession", "A")
+    assert f"{modality}, Abdomen" in said
+
+
+def test_of_an_order_of_several_steps_the_ecg_is_the_step(worklist: Worklist, ecg: Path) -> None:
+    for step, modality in (("SPS-1", "CT"), ("SPS-2", "ECG"), ("SPS-3", "US")):
+        worklist.add(scheduled(patient_id="P-7", study_uid="1.2.3", step=step, modality=modality))
+    submit(ecg, "--patient-id", "P-7")
+    assert only().RequestAttributesSequence[0].ScheduledProcedureStepID == "SPS-2"
+
+
+@pytest.mark.parametrize("option", ["--study", "--procedure"])
+def test_of_two_orders_of_one_accession_number_one_can_be_chosen(
+    option: str, worklist: Worklist, ecg: Path
+) -> None:
+    items = [scheduled(patient_id="P-7", accession="A") for _ in range(2)]
+    items[1].RequestedProcedureID = "RP-2"
+    for item in items:
+        worklist.add(item)
+    with pytest.raises(CommandError, match="by its Study Instance UID or requested") as caught:
+        submit(ecg, "--accession", "A")
+    chosen = {"--study": items[1].StudyInstanceUID, "--procedure": "RP-2"}[option]
+    assert chosen in str(caught.value)
+    submit(ecg, "--accession", "A", option, chosen)
+    assert only().StudyInstanceUID == items[1].StudyInstanceUID
+
+
+def test_a_worklist_that_answers_with_more_than_fits_is_looked_through(
+    worklist: Worklist, ecg: Path
+) -> None:
+    # Of what is asked, wlmscpfs matches the patient here; the study is told apart on our side.
+    items = [scheduled(patient_id="P-7", accession=f"A-{n}") for n in range(30)]
+    for item in items:
+        worklist.add(item)
+    with pytest.raises(CommandError, match="more than 25 orders fit"):
+        submit(ecg, "--patient-id", "P-7")
+    submit(ecg, "--patient-id", "P-7", "--study", items[29].StudyInstanceUID)
+    assert only().AccessionNumber == "A-29"
+
+
+def test_what_a_worklist_does_not_know_of_the_patient_stands_in_nobodys_way(
+    worklist: Worklist, ecg: Path
+) -> None:
+    worklist.add(scheduled(patient_id="P-7", accession="A", sex="U"))
+    submit(ecg, "--accession", "A", "--sex", "F")
+    assert only().PatientSex == ""
+
+
+def test_an_order_whose_study_is_no_uid_names_the_worklist(worklist: Worklist, ecg: Path) -> None:
+    item = scheduled(patient_id="P-7", accession="A")
+    item["StudyInstanceUID"] = DataElement(
+        0x0020000D, "UI", "1.2.03", validation_mode=config.IGNORE
+    )
+    worklist.add(item)
+    with pytest.raises(CommandError, match=r"Study Instance UID, WORKLIST has '1\.2\.03'"):
+        submit(ecg, "--accession", "A")
+    assert not Instance.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--accession", "ACC-7", "--study", "not a UID"), "study_instance_uid: expected a UID"),
         (("--accession", "ACC-7", "--patient-id", "P-8"), "expected patient ID 'P-8'.*has 'P-7'"),
         (("--accession", "ACC-7", "--birth-date", "1960-01-01"), "birth date '19600101'"),
         (("--accession", "ACC-7", "--sex", "m"), "expected sex 'M'"),
@@ -116,7 +186,7 @@ def test_what_does_not_fit_is_a_question_and_never_a_guess(
     worklist.add(scheduled(patient_id="P-7", patient_name="Li^Na=李^娜", accession="ACC-7"))
     with pytest.raises(CommandError, match=said) as caught:
         submit(ecg, *arguments)
-    assert "--without-worklist" in str(caught.value)
+    assert "--without-worklist" in str(caught.value) or "expected a UID" in said
     assert not Instance.objects.exists()
 
 

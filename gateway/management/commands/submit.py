@@ -71,6 +71,12 @@ class Command(BaseCommand):
             "--patient-id", default="", help="the patient's ID, as the archive has it"
         )
         parser.add_argument("--accession", default="", help="the accession number of the order")
+        parser.add_argument(
+            "--study", default="", help="the Study Instance UID of the order, where several fit"
+        )
+        parser.add_argument(
+            "--procedure", default="", help="the requested procedure's ID, where several fit"
+        )
         parser.add_argument("--name", default="", help="the patient's name: 'Family^Given'")
         parser.add_argument("--birth-date", default="", help="YYYY-MM-DD")
         parser.add_argument("--sex", default="", type=str.upper, help="M, F or O")
@@ -128,6 +134,8 @@ class Command(BaseCommand):
             patient_birth_date=options["birth_date"].replace("-", "").strip(),
             patient_sex=options["sex"].strip(),
             accession_number=options["accession"].strip(),
+            study_instance_uid=options["study"].strip(),
+            requested_procedure_id=options["procedure"].strip(),
         )
         if typed == Order(patient_id=""):
             if all(_is_dicom(path) for path in options["files"]):
@@ -136,16 +144,19 @@ class Command(BaseCommand):
                 "expected --patient-id (or --accession, where a Peer has the worklist) "
                 "for a picture or PDF, received neither; see --help"
             )
-        asks = not options["without_worklist"]
-        if asks and (options["worklist"] or worklist.worklists().exists()):
-            typed = self._looked_up(typed, options["worklist"])
+        asks = not options["without_worklist"] and (
+            bool(options["worklist"]) or worklist.worklists().exists()
+        )
+        faults = typed.faults()
+        if asks:
+            faults.pop("patient_id", None)
         elif not typed.patient_id:
             raise CommandError(
                 "expected --patient-id, received none, and no worklist is asked for it"
             )
-        if faults := typed.faults():
+        if faults:
             raise CommandError("; ".join(f"{name}: {why}" for name, why in faults.items()))
-        return typed
+        return self._looked_up(typed, options["worklist"]) if asks else typed
 
     def _looked_up(self, typed: Order, title: str) -> Order:
         try:
@@ -211,7 +222,10 @@ def _line(order: Order) -> str:
         order.patient_birth_date,
         order.patient_sex,
         order.accession_number,
+        order.modality,
         order.requested_procedure_description,
         order.scheduled_at,
+        order.requested_procedure_id,
+        order.study_instance_uid,
     )
     return ", ".join(part for part in parts if part)
