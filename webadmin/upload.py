@@ -9,6 +9,7 @@ addresses, which are logged.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_POST, require_safe
 
 from dicom_node.order import SEXES, Order
@@ -35,6 +37,7 @@ from gateway.models import Door, Instance, Peer
 from gateway.states import WAITING, State
 from webadmin import words
 from webadmin.bars import bars_of
+from webadmin.templatetags import desk
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +114,7 @@ def patient(request: HttpRequest) -> HttpResponse:
             {"faults": {_FIELDS[name]: fault for name, fault in faults.items()}}, status=400
         )
     if not asks:
-        return JsonResponse({"orders": [_offer(request, typed)], "problem": ""})
+        return JsonResponse({"orders": [_offer(request, typed, is_typed=True)], "problem": ""})
     try:
         name = lookups.ask(typed, asker=_user(request).pk)
     except lookups.NotRung:
@@ -132,12 +135,19 @@ def found(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"orders": orders, "problem": _sentence(answer.problem)})
 
 
-def _offer(request: HttpRequest, order: Order) -> dict[str, Any]:
-    """Return who and what an order is, as a card to look at, and the ticket for it."""
-    ticket = signing.dumps(
-        {"order": order.as_values(), "user": _user(request).pk}, salt=_SALT, compress=True
-    )
-    return {"ticket": ticket, "html": render_to_string("webadmin/upload_order.html", {"o": order})}
+def _offer(request: HttpRequest, order: Order, *, is_typed: bool = False) -> dict[str, Any]:
+    """Return who and what an order is, as a card to look at, and the ticket for it.
+
+    A later ticket for the same patient and order has the same key.
+    """
+    values = order.as_values()
+    ticket = signing.dumps({"order": values, "user": _user(request).pk}, salt=_SALT, compress=True)
+    return {
+        "ticket": ticket,
+        "key": salted_hmac(_SALT, json.dumps(values, sort_keys=True)).hexdigest(),
+        "patient": ", ".join(filter(None, (desk.person(order.patient_name), order.patient_id))),
+        "html": render_to_string("webadmin/upload_order.html", {"o": order, "is_typed": is_typed}),
+    }
 
 
 def _order_of(request: HttpRequest) -> Order:

@@ -11,6 +11,7 @@ from couriers import broker, courier
 from desk_people import make_user, signed_in
 from desk_rows import analyse, reject
 from django.core import signing
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 from pictures import page
@@ -19,6 +20,7 @@ from programs import eventually
 from pydicom import dcmread
 from worklists import Worklist, scheduled
 
+from dicom_node.order import Order
 from gateway import lookups, spool
 from gateway.models import Door, Instance, Peer
 from webadmin import upload
@@ -105,6 +107,7 @@ def test_without_a_worklist_what_is_typed_is_shown_and_goes_into_the_object(nurs
     ).json()
     (order,) = answer["orders"]
     assert "1957-08-09" in order["html"]
+    assert "as typed; no worklist was asked" in order["html"]
     assert "<b>" not in order["html"]
     kept = send(nurse, png(), order["ticket"])
     assert kept.status_code == 201
@@ -189,6 +192,7 @@ def test_a_courier_asks_the_worklist_and_the_desk_shows_who_it_is(
         (order,) = answer["orders"]
         assert "李, 娜" in order["html"]
         assert "Resting 12-lead ECG" in order["html"]
+        assert "<dt>Modality</dt><dd>ECG</dd>" in order["html"]
         assert "too old" in found(nurse, question)["problem"]
 
         several = found(nurse, name(nurse, patient_id="P-8").json()["lookup"])
@@ -202,6 +206,15 @@ def test_a_courier_asks_the_worklist_and_the_desk_shows_who_it_is(
     assert kept.status_code == 201
     ds = dcmread(spool.locate(Instance.objects.get().spool_name))
     assert (ds.PatientID, ds.StudyInstanceUID) == ("P-7", item.StudyInstanceUID)
+
+
+def test_an_order_that_a_worklist_gave_no_study_is_not_shown_as_typed() -> None:
+    item = scheduled(patient_id="P-7", accession="A", procedure="CT abdomen", modality="CT")
+    item.StudyInstanceUID = ""
+    html = render_to_string("webadmin/upload_order.html", {"o": Order.from_worklist(item)})
+    assert "CT abdomen" in html
+    assert "<dd>CT</dd>" in html
+    assert "as typed" not in html
 
 
 def test_a_broker_that_is_away_is_said_and_nothing_is_left(nurse: Client) -> None:

@@ -20,7 +20,7 @@ from django.test import Client
 from django.urls import reverse
 from pictures import page as paper
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from programs import eventually, require
 from pydicom import dcmread
 from pytest_django.live_server_helper import LiveServer
@@ -241,3 +241,67 @@ def test_the_worklist_says_who_it_is_before_anything_can_be_added(
         assert stays_within(page)
         assert page.__dict__["complaints"] == []
         page.context.close()
+
+
+def confirm(page: Page, patient_id: str) -> None:
+    page.get_by_label("Patient ID").fill(patient_id)
+    page.get_by_role("button", name="Use this patient").click()
+    page.get_by_role("button", name="Yes, this patient").click()
+
+
+def patients() -> list[str]:
+    rows = Instance.objects.order_by("pk")
+    return [str(dcmread(spool.locate(row.spool_name)).PatientID) for row in rows]
+
+
+def test_what_was_chosen_for_one_patient_never_goes_up_for_the_next(
+    chromium: Browser, live_server: LiveServer, doctor: User, tmp_path: Path
+) -> None:
+    page = open_page(chromium, live_server, doctor, width_px=WIDE)
+    confirm(page, "P-A")
+    page.locator("#upload-choose").set_input_files([png(tmp_path / "a.png")])
+    expect(page.locator(".upload-file")).to_contain_text("P-A")
+    page.get_by_role("button", name="Another patient").click()
+    confirm(page, "P-B")
+    expect(page.locator(".upload-file")).to_have_count(0)
+    expect(page.locator("#upload-send")).to_be_hidden()
+
+    page.locator("#upload-choose").set_input_files([png(tmp_path / "b.png", step=3)])
+    page.get_by_role("button", name="Add this ECG").click()
+    expect(page.locator(".upload-file")).to_contain_text("Received")
+    assert patients() == ["P-B"]
+    assert page.__dict__["complaints"] == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("status", [0, 403, 503])
+def test_a_file_that_failed_waits_for_its_own_patient_to_be_confirmed_again(
+    status: int, chromium: Browser, live_server: LiveServer, doctor: User, tmp_path: Path
+) -> None:
+    page = open_page(chromium, live_server, doctor, width_px=WIDE)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**" + reverse("upload_file"), hold)
+    confirm(page, "P-A")
+    page.locator("#upload-choose").set_input_files([png(tmp_path / "a.png")])
+    page.get_by_role("button", name="Add this ECG").click()
+    page.get_by_role("button", name="Another patient").click()
+    confirm(page, "P-B")
+    eventually(lambda: page.title() and held)
+    if status:
+        held[0].fulfill(status=status, json={"reason": "Not now."})
+    else:
+        held[0].abort()
+    expect(page.locator(".upload-file").get_by_role("alert")).to_be_visible()
+    page.unroute("**" + reverse("upload_file"))
+    expect(page.locator("#upload-send")).to_be_hidden()
+
+    page.get_by_role("button", name="Another patient").click()
+    confirm(page, "P-A")
+    page.get_by_role("button", name="Add this ECG").click()
+    expect(page.locator(".upload-file")).to_contain_text("Received")
+    assert patients() == ["P-A"]
+    page.context.close()

@@ -16,9 +16,12 @@
     const LOOK_MS = [1000, 1000, 1000, 2000, 2000, 3000, 5000];
     const LOOK_FOR_MS = 300_000;
 
-    let ticket = "";
+    let confirmed = null; // the order on whose card the person said yes
     let question = 0; // the last one asked; answers to earlier ones no longer count
-    let waiting = []; // files chosen and not yet sent: { file, card }
+    // A file belongs to the order that was confirmed when it was chosen, and goes up as that or not
+    // at all.
+    let waiting = []; // files of the confirmed order, chosen and not yet sent: { file, order, card }
+    let late = []; // files whose sending failed and whose order is not confirmed any more
 
     const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
     const say = (text) => { document.getElementById("upload-spoken").textContent = text; };
@@ -51,7 +54,13 @@
 
     function forget() {
         question += 1;
-        ticket = "";
+        confirmed = null;
+        for (const entry of waiting) {
+            if (entry.wasSent) late.push(entry);
+            else entry.card.remove();
+        }
+        waiting = [];
+        refresh();
         found.replaceChildren();
         document.getElementById("upload-what").hidden = true;
         for (const fault of form.querySelectorAll(".upload-fault")) fault.remove();
@@ -81,7 +90,7 @@
     }
 
     function choose(order, card, button) {
-        ticket = order.ticket;
+        confirmed = order;
         for (const other of found.querySelectorAll(".upload-order")) {
             if (other !== card) other.remove();
         }
@@ -90,6 +99,12 @@
         button.textContent = "Another patient";
         button.classList.add("upload-plain");
         document.getElementById("upload-what").hidden = false;
+        // The same patient and order, confirmed again: what could not be sent as that may go now.
+        for (const entry of late.filter((one) => one.order.key === order.key)) {
+            entry.order = order;
+            waiting.push(entry);
+        }
+        late = late.filter((one) => one.order !== order);
         refresh();
         say("Patient confirmed. Choose the files.");
         button.addEventListener("click", startOver, { once: true });
@@ -148,7 +163,7 @@
     }
 
     form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
-    form.addEventListener("input", () => { if (ticket || found.childElementCount) forget(); });
+    form.addEventListener("input", () => { if (confirmed || found.childElementCount) forget(); });
     without?.addEventListener("change", () => {
         document.getElementById("upload-typed").hidden = !without.checked;
         document.getElementById("upload-ask").lastChild.textContent = without.checked ? "Use this patient" : "Look up";
@@ -157,6 +172,8 @@
     // --- the files -----------------------------------------------------------------------------
 
     function add(files) {
+        const order = confirmed;
+        if (order === null) return;
         for (const file of files) {
             const card = element("li", "upload-file");
             const picture = element("div", "upload-picture");
@@ -166,14 +183,16 @@
             remove.type = "button";
             remove.setAttribute("aria-label", `Take ${file.name} away`);
             head.append(element("span", "upload-name", file.name), remove);
+            const whose = element("div", "upload-whose", order.patient);
             const outcome = element("div", "upload-outcome", size(file.size));
-            said.append(head, outcome);
+            said.append(head, whose, outcome);
             card.append(picture, said);
             list.append(card);
             preview(file, picture);
-            const entry = { file, card, said, outcome, remove };
+            const entry = { file, order, card, outcome, remove, wasSent: false };
             remove.addEventListener("click", () => {
                 waiting = waiting.filter((one) => one !== entry);
+                late = late.filter((one) => one !== entry);
                 card.remove();
                 refresh();
             });
@@ -219,7 +238,7 @@
     }
 
     // fetch() tells nothing of how much of a body is sent; XMLHttpRequest does.
-    function send(entry, withTicket) {
+    function send(entry) {
         return new Promise((done) => {
             const bar = document.createElement("progress");
             bar.max = 1;
@@ -230,7 +249,7 @@
             const request = new XMLHttpRequest();
             request.open("POST", root.dataset.fileUrl);
             request.setRequestHeader("X-CSRFToken", token);
-            request.setRequestHeader("X-Order-Ticket", withTicket);
+            request.setRequestHeader("X-Order-Ticket", entry.order.ticket);
             request.setRequestHeader("Content-Type", "application/octet-stream");
             request.responseType = "json";
             request.upload.addEventListener("progress", (event) => {
@@ -245,19 +264,25 @@
 
     async function sendAll() {
         const batch = waiting;
-        const withTicket = ticket;
         waiting = [];
         refresh();
         for (const entry of batch) {
-            const [status, answer] = await send(entry, withTicket);
+            const [status, answer] = await send(entry);
             if (status === 200 || status === 201) {
                 follow(entry, answer);
                 continue;
             }
             refuse(entry, answer?.reason ?? "It was not taken. Load the page again, and sign in if need be.");
             entry.remove.hidden = false;
-            const isWorthAnother = status === 0 || status === 503 || status === 403;
-            if (isWorthAnother) waiting.push(entry);
+            entry.wasSent = true;
+            if (status !== 0 && status !== 403 && status !== 503) continue; // it would be refused again
+            const isExpired = status === 403 && entry.order === confirmed;
+            if (entry.order.key === confirmed?.key && !isExpired) {
+                entry.order = confirmed;
+                waiting.push(entry);
+            } else {
+                late.push(entry);
+            }
         }
         refresh();
     }
