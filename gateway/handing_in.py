@@ -25,7 +25,7 @@ from dicom_node.reception import Reception
 from gateway import spool
 from gateway.keeping import Arrival, Kept, keep
 from gateway.loops import own_result
-from gateway.models import Door
+from gateway.models import Door, Instance
 from gateway.wrapping import NotTaken, wrap
 
 __all__ = ["MAX_OBJECT_BYTES", "MAX_PICTURE_BYTES", "NotTaken", "hand_in"]
@@ -35,6 +35,11 @@ MAX_OBJECT_BYTES: Final = 256 << 20
 """The largest file: a page scanned at 600 dpi, or a DICOM object of several such pages."""
 
 _CHUNK_BYTES: Final = 1 << 20
+_PERSON: Final = {
+    "patient's name": "PatientName",
+    "birth date": "PatientBirthDate",
+    "sex": "PatientSex",
+}
 _LONG_LENGTHS: Final = frozenset({b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT"})
 
 
@@ -72,7 +77,8 @@ def hand_in(source: Path, *, order: Order | None, door: Door, actor: str) -> Kep
     Raises
     ------
     NotTaken
-        The file is none of these or damaged, or its patient is another.
+        The file is none of these or damaged, or its patient is another, or it is here already and
+        says something else of its patient.
     DatabaseError, OSError
         It could not be kept.
     """
@@ -89,6 +95,7 @@ def hand_in(source: Path, *, order: Order | None, door: Door, actor: str) -> Kep
             if order is None:
                 raise NotTaken("expected the patient's ID with a picture or a PDF, received none")
             wrapped = wrap(file.read(), order)
+            _compare_person(wrapped)
     except OSError as error:
         if error.filename is None:
             raise
@@ -139,6 +146,37 @@ def _keep(made: _Object, door: Door, actor: str, *, is_ours: bool) -> Kept:
         )
     finally:
         reception.discard()
+
+
+def _compare_person(wrapped: Dataset) -> None:
+    """Refuse a file that is here already for the same patient ID and order but another person.
+
+    A correction would be lost otherwise: what is here stays as it is.
+    """
+    known = Instance.objects.filter(
+        sop_instance_uid=wrapped.SOPInstanceUID, conflict_of__isnull=True
+    ).first()
+    if known is None:
+        return
+    try:
+        earlier = decode_dataset(read_header(spool.locate(known.spool_name)))
+    except (spool.SpoolError, ImageError):
+        return  # with nothing to compare with, the file replaces what was lost
+    differing = [
+        name
+        for name, keyword in _PERSON.items()
+        if _value(wrapped, keyword) and _value(wrapped, keyword) != _value(earlier, keyword)
+    ]
+    if differing:
+        raise NotTaken(
+            f"this file is here already as ECG {known.pk} of the same patient ID and order, with "
+            f"another {' and '.join(differing)}; what is here is not changed, so correct it where "
+            "the archive keeps it"
+        )
+
+
+def _value(ds: Dataset, keyword: str) -> str:
+    return str(ds.get(keyword, "") or "").rstrip("^= ")
 
 
 # --- a DICOM file --------------------------------------------------------------------------------

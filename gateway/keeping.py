@@ -38,7 +38,8 @@ class Arrival:
         Whose title the row shows.
     is_named_by_content
         Its UID is a function of its content, so another object of that UID is the same ECG,
-        whatever else differs. Objects of strangers promise no such thing.
+        whatever else differs, as the time it was made at. Objects of strangers promise no such
+        thing.
     association
         Of a C-STORE: what the row of the association is made of, when it is not there yet.
     """
@@ -147,11 +148,18 @@ def _keep(arrival: Arrival) -> Kept:
 def _heal(known: Instance, arrival: Arrival) -> None:
     """Give a known object its file back if the spool has lost it."""
     target = spool.root() / known.spool_name
-    if known.sha256 == arrival.sha256 and not target.is_file():
+    is_same = known.sha256 == arrival.sha256 or arrival.is_named_by_content
+    if not is_same or target.is_file():
+        return
+    with transaction.atomic():
+        known.sha256, known.size_bytes = arrival.sha256, arrival.path.stat().st_size
+        known.sop_class_uid = arrival.sop_class_uid
+        known.transfer_syntax_uid = arrival.transfer_syntax_uid
+        known.save(update_fields=("sha256", "size_bytes", "sop_class_uid", "transfer_syntax_uid"))
         target.parent.mkdir(parents=True, exist_ok=True)
         arrival.path.rename(target)
         spool.sync_folder(target.parent)
-        log.warning("spooled file restored by its sender", instance=known.pk)
+    log.warning("spooled file restored by its sender", instance=known.pk)
 
 
 def _association(arrival: Arrival) -> Association | None:

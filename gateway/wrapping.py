@@ -1,7 +1,8 @@
 """A picture or PDF file -> a DICOM object of the patient and order it was handed in for.
 
-The UIDs are functions of the file's bytes, the patient ID and the accession number: the same file
-for the same patient and order is the same object, and for another patient another one.
+The UIDs are functions of the file's bytes, the patient's ID and its issuer, the accession number,
+the requested procedure and its study: the same file for the same patient and order is the same
+object, and for another patient or order another one.
 """
 
 from __future__ import annotations
@@ -48,8 +49,18 @@ def wrap(content: bytes, order: Order) -> Dataset:
         It is no picture and no PDF, or damaged, or too large.
     """
     seed = [hashlib.sha256(content).hexdigest(), order.patient_id, order.accession_number]
+    seed += [
+        f"{name}={value}"
+        for name, value in (
+            ("issuer", order.issuer_of_patient_id),
+            ("study", order.study_instance_uid),
+            ("procedure", order.requested_procedure_id),
+        )
+        if value
+    ]
     # Files of one order share its study, whether a worklist knows it or not.
-    study_seed = seed[1:] if order.accession_number else seed
+    is_ordered = order.accession_number or order.requested_procedure_id
+    study_seed = seed[1:] if is_ordered else seed
     study = order.study_instance_uid or _uid("study", *study_seed)
     now = timezone.localtime()
     if content.startswith(b"%PDF-"):

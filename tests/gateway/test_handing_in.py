@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,7 @@ def test_a_pdf_goes_in_as_it_is(tmp_path: Path) -> None:
 def test_the_same_file_for_the_same_patient_is_one_ecg(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png")
     first = hand_in(path, order=ORDER, door=Door.SUBMIT, actor="test")
-    again = hand_in(path, order=FROM_WORKLIST, door=Door.UPLOAD, actor="another")
+    again = hand_in(path, order=ORDER, door=Door.UPLOAD, actor="another")
     assert (first.is_new, again.is_new) == (True, False)
     assert again.instance == first.instance
     assert len([p for p in spool.root().rglob("*") if p.is_file()]) == 1
@@ -229,6 +231,61 @@ def test_another_patient_or_order_is_another_ecg_and_an_order_is_one_study(tmp_p
     studies = [stored(row).StudyInstanceUID for row in rows]
     assert studies[0] == studies[1]
     assert len(set(studies)) == 5
+
+
+@pytest.mark.parametrize(
+    "another",
+    [
+        {"study_instance_uid": "1.2.826.0.1.6"},
+        {"requested_procedure_id": "RP-2"},
+        {"issuer_of_patient_id": "CLINIC"},
+    ],
+)
+def test_another_request_of_the_same_accession_number_is_another_ecg(
+    another: dict[str, Any], tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "a.png")
+    rows = [submit(path, FROM_WORKLIST), submit(path, replace(FROM_WORKLIST, **another))]
+    assert rows[0] != rows[1]
+    keyword = {
+        "study_instance_uid": "StudyInstanceUID",
+        "issuer_of_patient_id": "IssuerOfPatientID",
+    }
+    for name, value in another.items():
+        assert stored(rows[1]).get(keyword.get(name, "StudyID")) == value
+
+
+@pytest.mark.parametrize(
+    ("corrected", "said"),
+    [
+        ({"patient_name": "Zhang^Shan"}, "another patient's name;"),
+        ({"patient_birth_date": "19570908", "patient_sex": "M"}, "another birth date and sex;"),
+    ],
+)
+def test_a_correction_of_what_is_here_is_refused_and_not_swallowed(
+    corrected: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "a.png")
+    row = submit(path)
+    with pytest.raises(NotTaken, match=f"already as ECG {row.pk} .*{said}"):
+        submit(path, replace(ORDER, **corrected))
+    assert submit(path, replace(ORDER, patient_name="", patient_sex="")) == row
+
+
+def test_an_ecg_whose_file_was_lost_gets_it_back_when_it_is_handed_in_again(
+    tmp_path: Path,
+) -> None:
+    path = saved(tmp_path / "a.png")
+    row = submit(path)
+    lost = spool.locate(row.spool_name)
+    lost.unlink()
+    Instance.objects.filter(pk=row.pk).update(sha256="of an earlier minute", size_bytes=1)
+    assert submit(path) == row
+    row.refresh_from_db()
+    assert stored(row).PatientID == "P-4711"
+    content = lost.read_bytes()
+    data_set = content[content.index(b"\x08\x00\x05\x00CS") :]
+    assert (row.sha256, row.size_bytes) == (hashlib.sha256(data_set).hexdigest(), len(content))
 
 
 # --- a DICOM file --------------------------------------------------------------------------------
