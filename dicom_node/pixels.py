@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicom_node.errors import ImageError
+from dicom_node.palette import check_palettes
 from dicom_node.values import first_number, numbers
 
 Raster = npt.NDArray[np.uint8]
@@ -23,7 +24,6 @@ YCBCR: Final = frozenset({"YBR_FULL", "YBR_FULL_422"})
 JPEG_2000_COLOUR: Final = frozenset({"YBR_ICT", "YBR_RCT"})
 COLOUR: Final = frozenset({"RGB"}) | YCBCR | JPEG_2000_COLOUR
 
-_MAX_LUT_BYTES: Final = 1 << 18
 _MAX_WINDOWS: Final = 16
 #: A picture drawn out further than this is a wrong number.
 _MAX_ASPECT: Final = 5.0
@@ -170,11 +170,7 @@ def _to_8_bits(values: npt.NDArray[Any], bits_stored: int) -> Raster:
 
 
 def _palette(values: npt.NDArray[Any], header: Dataset) -> Raster:
-    for colour in ("Red", "Green", "Blue"):
-        for kind in ("", "Segmented"):
-            data = header.get(f"{kind}{colour}PaletteColorLookupTableData")
-            if data is not None and len(data) > _MAX_LUT_BYTES:
-                raise ImageError("a palette is longer than any picture can use")
+    check_palettes(header)
     low, high = int(values.min()), int(values.max())
     codes = np.arange(low, high + 1, dtype=values.dtype)
     table = apply_color_lut(codes, header)

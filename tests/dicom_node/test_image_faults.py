@@ -7,6 +7,7 @@ import functools
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -176,6 +177,53 @@ def test_a_palette_of_megabytes_is_a_fault() -> None:
         setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [0, 0, 16])
         setattr(ds, f"{name}PaletteColorLookupTableData", bytes(1 << 20))
     assert "palette" in fault(ds)
+
+
+def segmented(values: list[int], bits: int = 16) -> Dataset:
+    ds = secondary_capture(np.arange(16, dtype=np.uint8).reshape(4, 4), patient_id="PID-1")
+    ds.PhotometricInterpretation = "PALETTE COLOR"
+    for name in ("Red", "Green", "Blue"):
+        setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [0, 0, bits])
+        data = np.array(values, f"<u{bits // 8}").tobytes()
+        setattr(ds, f"Segmented{name}PaletteColorLookupTableData", data)
+    return ds
+
+
+LINEAR = [1, 0xFFFF, 7]
+BOMBS = {
+    "linear": [0, 1, 5, *LINEAR * 40_000],
+    "indirect": [0, 1, 5, *LINEAR * 1000, *[2, 1000, 3, 0] * 20_000],
+    "of nothing": [0, 1, 5, *[0, 0] * 20_000, *[2, 20_000, 3, 0] * 10_000],
+    "of all": [0, 1, 5, 2, 0, 0, 0],
+    "nested": [0, 1, 5, 2, 1, 3, 0],
+    "of copies": [0, 1, 5, *[2, 1, 0, 0] * 32_000],
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_segmented_palette_that_would_fill_the_memory_is_never_expanded(name: str) -> None:
+    ds = segmented(BOMBS[name])
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        assert "a palette is" in fault(ds)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("bits", "values"),
+    [
+        # Five entries, a line to 130, the first segment again, the line again, two entries.
+        (8, [0, 5, 10, 20, 30, 40, 50, 1, 4, 130, 2, 2, 0, 0, 0, 0, 0, 2, 7, 8]),
+        (16, [0, 5, 10, 20, 30, 40, 50, 1, 4, 130, 2, 2, 0, 0, 0, 2, 7, 8]),
+    ],
+)
+def test_a_segmented_palette_gives_its_colours(bits: int, values: list[int]) -> None:
+    expected = [10, 20, 30, 40, 50, 70, 90, 110, 130, 10, 20, 30, 40, 50, 70, 90]
+    assert read_raster(segmented(values, bits))[..., 0].ravel().tolist() == expected
 
 
 def test_a_frame_that_does_not_exist_is_a_fault(plain: Dataset) -> None:
