@@ -1,9 +1,10 @@
-"""Who is told of a finding within seconds: raised with the findings, sent beside the reports.
+"""Who is told of a finding within seconds: raised with the findings, sent by workers of their own.
 
 An Alert is one row for a rule and an instance, however often the instance is worked on. It is sent
-by a thread of its own in a Courier's process, so that a receiver that hangs holds up no report. A
-claim moves ``not_before`` ahead; a process that dies while it sends leaves a row that comes due
-again, so a message may arrive twice, each time with the same key.
+by a Herald, on a queue of its own: no report and no archive that is away holds it up, and no
+receiver that hangs holds up a report. A claim moves ``not_before`` ahead; a process that dies while
+it sends leaves a row that comes due again, so a message may arrive twice, each time with the same
+key.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import datetime
 import json
 import random
-import threading
+import time
 from typing import Any, Final
 
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -32,6 +33,9 @@ log = structlog.get_logger(__name__)
 NOTICE: Final = "AI result, unverified"
 CLAIM_S: Final = 60.0
 """How long a row belongs to who took it: longer than any way of sending takes."""
+
+GO_S: Final = 120.0
+"""How long one task goes on."""
 
 EMAIL_TIMEOUT_S: Final = 10.0
 _MEANINGS: Final = dict(FINDINGS)
@@ -65,19 +69,15 @@ def raise_for(instance: Instance) -> int:
     return len(fitting)
 
 
-def wake() -> None:
-    """Have what waits sent by a thread of this process; returns at once."""
-    _messenger.wake()
-
-
 def send_waiting() -> int:
     """Send what waits, the least tried first; return how many were tried.
 
     A receiver that failed is not asked again in the same go: each that is away costs one wait,
-    and those that are there do not wait for it longer.
+    and those that are there do not wait for it longer. What is left after :data:`GO_S` is for the
+    next ring: a task that never ended would be killed while it sends.
     """
-    tried, away = 0, set[str]()
-    while (alert := _claim(away)) is not None:
+    tried, away, until = 0, set[str](), time.monotonic() + GO_S
+    while time.monotonic() < until and (alert := _claim(away)) is not None:
         tried += 1
         if not _send(alert):
             away.add(alert.rule.target)
@@ -216,39 +216,3 @@ def _write_failure(alert: Alert, reason: str) -> None:
 def _desk_url() -> str:
     """Return where people reach the Desk."""
     return str(settings.ECG_DESK_URL).rstrip("/")
-
-
-class _Messenger:
-    """At most one thread that sends; who wakes it while it works has it look once more."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_running = self._look_again = False
-
-    def wake(self) -> None:
-        with self._lock:
-            self._look_again = True
-            if self._is_running:
-                return
-            self._is_running = True
-        threading.Thread(target=self._work, name="alerts", daemon=True).start()
-
-    def _work(self) -> None:
-        try:
-            while self._is_wanted():
-                send_waiting()
-        except Exception:
-            # The rows come due again, and the sweeper rings.
-            log.exception("alerts interrupted")
-            with self._lock:
-                self._is_running = False
-        finally:
-            connections.close_all()
-
-    def _is_wanted(self) -> bool:
-        with self._lock:
-            self._is_running, self._look_again = self._look_again, False
-            return self._is_running
-
-
-_messenger = _Messenger()

@@ -42,7 +42,7 @@ def ring(instance_id: int, state: State) -> bool:
 
 
 def ring_alert(number: int) -> bool:
-    """Tell a Courier that an alert waits; as :func:`ring`."""
+    """Tell a Herald that an alert waits; as :func:`ring`."""
     return _send(ALERT, number)
 
 

@@ -86,6 +86,9 @@ CELERY_TASK_ROUTES = {
     "gateway.tasks.sweep_analysis": {"queue": "analysis"},
     "gateway.tasks.deliver": {"queue": "delivery"},
     "gateway.tasks.sweep_delivery": {"queue": "delivery"},
+    # Of their own: who is told within seconds waits behind no report and no archive that is away.
+    "gateway.tasks.alert": {"queue": "alerts"},
+    "gateway.tasks.sweep_alerts": {"queue": "alerts"},
 }
 # Each worker sweeps for its own queue: a dead queue then delays nobody else's sweep. A sweep that
 # waited longer than its period is dropped, so that they do not pile up.
@@ -95,7 +98,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": ECG_SWEEP_S,
         "options": {"expires": ECG_SWEEP_S},
     }
-    for name in ("sweep_analysis", "sweep_delivery")
+    for name in ("sweep_analysis", "sweep_delivery", "sweep_alerts")
 }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")

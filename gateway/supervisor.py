@@ -59,6 +59,7 @@ def cast() -> list[Program]:
         Program("listener", [python, str(settings.BASE_DIR / "manage.py"), "listen"]),
         Program("analyst", [*worker, "-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]),
         Program("courier", [*worker, "-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]),
+        Program("herald", [*worker, "-Q", "alerts", "--concurrency=2", "-n", "herald@%h"]),
         Program("sweeper", beat),
         Program("desk", desk),
     ]

@@ -30,8 +30,8 @@ def deliver(instance_id: int) -> None:  # noqa: ARG001
 
 @shared_task(name="gateway.tasks.alert")
 def alert(number: int) -> None:  # noqa: ARG001
-    """Have the alerts that wait sent beside the reports."""
-    alerts.wake()
+    """Send the alerts that wait."""
+    alerts.send_waiting()
 
 
 @shared_task(name="gateway.tasks.sweep_analysis")
@@ -42,10 +42,14 @@ def sweep_analysis() -> None:
 
 @shared_task(name="gateway.tasks.sweep_delivery")
 def sweep_delivery() -> None:
-    """Ring again for analysed and reported instances that nobody holds, and for alerts."""
+    """Ring again for analysed and reported instances that nobody holds."""
     sweep((State.ANALYSED, State.REPORTED))
-    if alerts.overdue(limit=1):
-        alerts.wake()
+
+
+@shared_task(name="gateway.tasks.sweep_alerts")
+def sweep_alerts() -> None:
+    """Send the alerts whose bell was lost, and those whose time has come again."""
+    alerts.send_waiting()
 
 
 @shared_task(name="gateway.tasks.tidy")

@@ -24,10 +24,10 @@ def broker(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def courier() -> Iterator[None]:
-    """Run a worker of the delivery queue on a thread."""
+def courier(queue: str = "delivery") -> Iterator[None]:
+    """Run a worker of the delivery queue, or of another one, on a thread."""
     app.loader.import_default_modules()
     with start_worker(
-        app, pool="solo", perform_ping_check=False, queues=["delivery"], loglevel="WARNING"
+        app, pool="solo", perform_ping_check=False, queues=[queue], loglevel="WARNING"
     ):
         yield

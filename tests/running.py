@@ -19,6 +19,7 @@ ROLES = {
     "listener": "manage.py listen",
     "analyst": "-Q analysis",
     "courier": "-Q delivery",
+    "herald": "-Q alerts",
     "sweeper": "gateway beat",
     "desk": "gunicorn",
     "valkey": "valkey-server",

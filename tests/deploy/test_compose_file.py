@@ -15,7 +15,7 @@ from deployed import DEPLOY, check_command, variables_explained
 from programs import require
 
 COMPOSE = DEPLOY / "compose.yaml"
-OURS = ("listener", "analyst", "courier", "sweeper", "web")
+OURS = ("listener", "analyst", "courier", "herald", "sweeper", "web")
 
 
 def config(**variables: str) -> dict[str, Any]:
