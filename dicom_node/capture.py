@@ -118,7 +118,7 @@ def secondary_capture(
     ds.PatientOrientation = ""
     ds.ImageType = ["DERIVED", "SECONDARY"]
 
-    _fill_pixels(ds, raster, is_grey=raster.ndim == 2)
+    _fill_pixels(ds, [raster])
     return ds
 
 
@@ -152,7 +152,7 @@ def multi_frame_capture(rasters: Sequence[npt.NDArray[np.uint8]], like: Dataset)
     if rasters[0].ndim == 2:
         ds.PresentationLUTShape = "IDENTITY"
         ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
-    _fill_pixels(ds, np.stack(rasters), is_grey=rasters[0].ndim == 2)
+    _fill_pixels(ds, rasters)
     return ds
 
 
@@ -199,16 +199,18 @@ def _check(raster: npt.NDArray[np.uint8]) -> None:
         raise ValueError(f"each side has 1 to {_MAX_SIDE_PX} pixels, not {raster.shape[:2]}")
 
 
-def _fill_pixels(ds: Dataset, values: npt.NDArray[np.uint8], *, is_grey: bool) -> None:
-    """Write the pixels of one frame, or of several along a first axis."""
+def _fill_pixels(ds: Dataset, rasters: Sequence[npt.NDArray[np.uint8]]) -> None:
+    """Write the pixels of frames of one shape, with one copy of them in memory."""
+    is_grey = rasters[0].ndim == 2
     ds.SamplesPerPixel = 1 if is_grey else 3
     ds.PhotometricInterpretation = "MONOCHROME2" if is_grey else "RGB"
     if not is_grey:
         ds.PlanarConfiguration = 0
-    ds.Rows, ds.Columns = values.shape[-2:] if is_grey else values.shape[-3:-1]
+    ds.Rows, ds.Columns = rasters[0].shape[:2]
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit = 7
     ds.PixelRepresentation = 0
-    pixels = np.ascontiguousarray(values).tobytes()
     # OB has an even length (PS3.5 section 7.1.1).
-    ds.add_new("PixelData", "OB", pixels + b"\0" * (len(pixels) % 2))
+    padding = b"\0" * (sum(raster.size for raster in rasters) % 2)
+    pixels = b"".join([*(np.ascontiguousarray(raster).data for raster in rasters), padding])
+    ds.add_new("PixelData", "OB", pixels)

@@ -11,6 +11,12 @@ from dicom_node.order import Order
 
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 MAX_PDF_BYTES = 0xFFFFFFFE
+_HEADER_WITHIN = 1024
+
+
+def is_pdf(content: bytes) -> bool:
+    """Tell whether a file has a PDF header where readers look for one (ISO 32000-1 Annex H.3)."""
+    return b"%PDF-" in content[:_HEADER_WITHIN]
 
 
 def encapsulated_pdf(
@@ -45,7 +51,7 @@ def encapsulated_pdf(
     ValueError
         When the bytes are no PDF, or the time has no zone.
     """
-    if not content.startswith(b"%PDF-") or len(content) > MAX_PDF_BYTES:
+    if not is_pdf(content) or len(content) > MAX_PDF_BYTES:
         raise ValueError("expected a PDF file")
     moment = made_at or datetime.now(UTC)
     if moment.tzinfo is None:

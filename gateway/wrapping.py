@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom import Dataset
 
 from dicom_node.capture import jpeg_capture, mark_lossy, multi_frame_capture, secondary_capture
-from dicom_node.document import encapsulated_pdf
+from dicom_node.document import encapsulated_pdf, is_pdf
 from dicom_node.image import MAX_FRAME_PIXELS
 from dicom_node.jpeg import JpegFrame, read_jpeg
 from dicom_node.order import Order
@@ -31,9 +31,15 @@ from models.picture import raster_of
 MAX_PAGES: Final = 8
 """As many as are looked at of any object (:mod:`gateway.pages`)."""
 
+MAX_RASTER_BYTES: Final = 240 << 20
+"""All pages of a file together, decoded: what is kept decoded is hardly larger, and is held in
+memory twice."""
+
 _FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = 1
+# Of which `models.picture.raster_of` makes grey rasters.
+_GREY_MODES: Final = frozenset({"1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class NotTaken(ValueError):
@@ -63,7 +69,7 @@ def wrap(content: bytes, order: Order) -> Dataset:
     study_seed = seed[1:] if is_ordered else seed
     study = order.study_instance_uid or _uid("study", *study_seed)
     now = timezone.localtime()
-    if content.startswith(b"%PDF-"):
+    if is_pdf(content) and not _is_picture(content):
         return encapsulated_pdf(
             content,
             order,
@@ -83,6 +89,14 @@ def wrap(content: bytes, order: Order) -> Dataset:
     )
     order.describe(ds)
     return picture.fill(ds)
+
+
+def _is_picture(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS):
+            return True
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return False
 
 
 def _uid(purpose: str, *parts: str) -> str:
@@ -145,20 +159,50 @@ class _Picture:
 
 def _rasters(picture: Image.Image) -> list[npt.NDArray[np.uint8]]:
     # Only a TIFF has pages; what else has frames is a film or a phone's second exposure.
-    count = getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
-    if count > MAX_PAGES:
-        raise NotTaken(f"expected at most {MAX_PAGES} pages, received {count}")
+    count = 1
+    if picture.format == "TIFF":
+        count = _check_pages(picture)
+    else:
+        _check_page(picture)
     rasters = []
     for number in range(count):
         picture.seek(number)
-        if picture.width * picture.height > MAX_FRAME_PIXELS:
-            raise NotTaken(_too_large(picture.width, picture.height))
         rasters.append(_raster(picture))
     if len({raster.shape[:2] for raster in rasters}) > 1:
         raise NotTaken("expected pages of one size in a file; hand these in one file a page")
     if len({raster.ndim for raster in rasters}) > 1:
         rasters = [r if r.ndim == 3 else np.stack([r] * 3, axis=-1) for r in rasters]
     return rasters
+
+
+def _check_pages(picture: Image.Image) -> int:
+    """Return how many pages a TIFF has, having looked at no more than we take, and decoded none.
+
+    Pillow's own count goes through all that a file claims, each against those before it.
+    """
+    sizes_bytes = 0
+    for number in range(MAX_PAGES + 1):
+        try:
+            picture.seek(number)
+        except EOFError:
+            return number
+        if number == MAX_PAGES:
+            break
+        sizes_bytes += _check_page(picture)
+        if sizes_bytes > MAX_RASTER_BYTES:
+            raise NotTaken(
+                f"expected pages of together at most {MAX_RASTER_BYTES >> 20} MB when decoded, "
+                "received more; hand these in one file a page"
+            )
+    raise NotTaken(f"expected at most {MAX_PAGES} pages, received more")
+
+
+def _check_page(picture: Image.Image) -> int:
+    """Return how many bytes the raster of a page will take, at most."""
+    if picture.width * picture.height > MAX_FRAME_PIXELS:
+        raise NotTaken(_too_large(picture.width, picture.height))
+    is_grey = picture.mode in _GREY_MODES and not picture.has_transparency_data
+    return picture.width * picture.height * (1 if is_grey else 3)
 
 
 def _raster(picture: Image.Image) -> npt.NDArray[np.uint8]:

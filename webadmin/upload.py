@@ -59,6 +59,9 @@ _FIELDS: Final = {
 _AT_ONCE = threading.BoundedSemaphore(1)
 """A page at 600 dpi takes a few hundred megabytes while it is made an object."""
 
+_PATIENCE_S: Final = 60.0
+"""How long a file waits for others that are being made objects."""
+
 View = Callable[..., HttpResponse]
 
 
@@ -186,7 +189,14 @@ def file(request: HttpRequest) -> HttpResponse:
                 return _refusal(f"Expected a file of at most {limit}.", status=413)
             part.flush()
             actor = f"user:{request.user.get_username()}"[:64]
-            kept = handing_in.hand_in(Path(part.name), order=order, door=Door.UPLOAD, actor=actor)
+            if not _AT_ONCE.acquire(timeout=_PATIENCE_S):
+                return _refusal("The gateway is busy with other files; try again.", status=503)
+            try:
+                kept = handing_in.hand_in(
+                    Path(part.name), order=order, door=Door.UPLOAD, actor=actor
+                )
+            finally:
+                _AT_ONCE.release()
     except handing_in.NotTaken as error:
         return _refusal(_sentence(str(error)), status=422)
     except MemoryError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from judges import dciodvfy
 from pictures import page, save_picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, JPEGBaseline8Bit
 from pytest_django import Settings
@@ -203,6 +205,23 @@ def test_a_pdf_goes_in_as_it_is(tmp_path: Path) -> None:
     assert faults(row) == []
 
 
+def test_a_pdf_that_does_not_begin_with_its_header_is_a_pdf(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf\r\n" + pdf()
+    (tmp_path / "a.pdf").write_bytes(content)
+    row = submit(tmp_path / "a.pdf")
+    assert row.sop_class_uid == ENCAPSULATED_PDF
+    ds = stored(row)
+    assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == content
+    assert pages.raster(spool.locate(row.spool_name), 1).size > 0
+
+
+def test_a_picture_that_mentions_a_pdf_is_a_picture(tmp_path: Path) -> None:
+    notes = PngInfo()
+    notes.add_text("Source", "%PDF-1.7")
+    row = submit(saved(tmp_path / "a.png", pnginfo=notes))
+    assert np.array_equal(raster(row), page()[::4, ::4])
+
+
 # --- once ----------------------------------------------------------------------------------------
 
 
@@ -346,6 +365,22 @@ def many_pages(path: Path) -> None:
     frames[0].save(path, "TIFF", save_all=True, append_images=frames[1:])
 
 
+def many_large_pages(path: Path) -> None:
+    frames = [Image.new("1", (6300, 6300), n % 2) for n in range(7)]
+    frames[0].save(path, "TIFF", save_all=True, append_images=frames[1:], compression="group4")
+
+
+def endless_pages(path: Path) -> None:
+    """Write a TIFF of a hundred thousand pages, which nobody may count one by one."""
+    # Width, length, bits, compression (none), photometric, strip offset, samples, rows, bytes.
+    tags = {256: 40, 257: 30, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 30, 279: 1200}
+    entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    one = struct.pack("<H", len(tags)) + b"".join(entries)
+    size = len(one) + 4
+    chain = (one + struct.pack("<I", 8 + (n + 1) * size) for n in range(100_000))
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + b"".join(chain) + one + bytes(4))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -360,7 +395,9 @@ def many_pages(path: Path) -> None:
         (cut, "damaged picture"),
         (wrong_class, "received CT Image Storage"),
         (two_sizes, "one file a page"),
-        (many_pages, "at most 8 pages, received 12"),
+        (many_pages, "at most 8 pages, received more"),
+        (many_large_pages, "together at most 240 MB when decoded"),
+        (endless_pages, "at most 8 pages, received more"),
     ],
 )
 def test_what_cannot_be_an_ecg_is_refused_with_what_was_expected_and_received(

@@ -273,6 +273,21 @@ def test_a_spool_that_cannot_be_written_says_so_and_keeps_nothing(
     assert "try again" in answer.json()["reason"]
 
 
+def test_one_file_at_a_time_is_made_an_object_and_the_others_wait(
+    nurse: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "_PATIENCE_S", 0.01)
+    mine = ticket(nurse)
+    with upload._AT_ONCE:
+        answer = send(nurse, png(), mine)
+        assert answer.status_code == 503
+        assert "busy" in answer.json()["reason"]
+        assert not Instance.objects.exists()
+    assert [send(nurse, png(), mine).status_code for _ in range(2)] == [201, 200]
+    assert send(nurse, b"a letter", mine).status_code == 422
+    assert send(nurse, png(), mine).status_code == 200
+
+
 def test_the_same_file_again_is_the_same_ecg(nurse: Client) -> None:
     first, again = (send(nurse, png(), ticket(nurse)) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 200)
