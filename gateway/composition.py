@@ -135,7 +135,8 @@ def adapt(plan: Iterable[Meant], failures: Mapping[Pair, DicomError]) -> tuple[M
 def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -> None:
     """Have each report of `plan` wait for its Peer, unless the Peer has it already.
 
-    Called inside the transaction that writes why. A Peer that is gone meanwhile is left out.
+    Called inside the transaction that writes why. A Peer that is gone meanwhile is left out. What
+    a person has withdrawn stays so.
     """
     plan = list(plan)
     peers = {meant.peer for meant in plan}
@@ -153,8 +154,9 @@ def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -
     if not rows:
         return
     Dispatch.objects.bulk_create(rows.values(), ignore_conflicts=True)
-    ended = Dispatch.objects.filter(report__in=reports.values()).exclude(
-        outcome__in=(Dispatch.Outcome.WAITING, Dispatch.Outcome.STORED)
+    ended = Dispatch.objects.filter(
+        report__in=reports.values(),
+        outcome__in=(Dispatch.Outcome.REFUSED, Dispatch.Outcome.REPLACED),
     )
     again = [row.pk for row in ended if (row.report_id, row.peer_id) in rows]
     Dispatch.objects.filter(pk__in=again).update(outcome=Dispatch.Outcome.WAITING, ended_at=None)

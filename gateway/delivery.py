@@ -55,7 +55,7 @@ def deliver(batch: Sequence[Instance]) -> None:
     ready = {instance.pk: instance for instance in dispatching.settle(batch, who)}
     attempts: list[Attempt] = []
     waiting = Dispatch.objects.filter(report__instance__in=ready, outcome=Dispatch.Outcome.WAITING)
-    for peer in list(Peer.objects.filter(pk__in=waiting.values("peer"))):
+    for peer in list(peers.destinations().filter(pk__in=waiting.values("peer"))):
         attempts += _serve(peer, ready)
     try:
         with transaction.atomic():
@@ -206,17 +206,23 @@ def _remember(peer: Peer, attempts: Sequence[Attempt]) -> None:
 
 
 def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None:
-    """Move the row by what is left of its Dispatches: nothing, some for later, some for good."""
-    left = set(
-        Dispatch.objects.filter(
-            report__instance=instance, outcome=Dispatch.Outcome.WAITING
-        ).values_list("pk", flat=True)
-    )
+    """Move the row by what is left of its Dispatches: nothing, some for later, some for good.
+
+    What waits for a Peer that is switched off waits for a person, unless something else is due.
+    """
+    left = Dispatch.objects.filter(
+        report__instance=instance, outcome=Dispatch.Outcome.WAITING
+    ).select_related("peer")
     if not left:
         leases.advance(instance, Event.DELIVER, actor=who, detail=_stand_ins(instance))
         log.info("delivered", instance=instance.pk)
         return
-    troubles = [attempt for attempt in attempts if attempt.dispatch.pk in left]
+    if all(not row.peer.is_destination for row in left):
+        off = ", ".join(sorted({row.peer.title for row in left}))
+        leases.wait_for_configuration(instance, f"{off}: receives no reports now")
+        return
+    open_ones = {row.pk for row in left}
+    troubles = [attempt for attempt in attempts if attempt.dispatch.pk in open_ones]
     refused = [t for t in troubles if t.row.outcome == Delivery.Outcome.REFUSED]
     later = [t for t in troubles if t.row.outcome != Delivery.Outcome.REFUSED]
     if later or not refused:

@@ -1,15 +1,18 @@
 """What is still meant for whom when a reported row is taken up: Peers, rules and people change.
 
-Decided once is decided, with these exceptions. A Peer that receives no reports any more is left
-out. A row for which nothing is meant (no destination when it was composed, or none is left) is
-routed as the tables are now. And what was refused for good is meant anew when a person has set the
-row going again, as the Peer is now.
+Decided once is decided, with these exceptions. A row for which nothing is meant (no destination
+when it was composed, or a person has withdrawn all) is routed as the tables are now. And what was
+refused for good is meant anew when a person has set the row going again, as the Peer is now.
+
+What is meant for a Peer that receives no reports now waits until it does again: a Peer that is
+switched off for an hour loses nothing. That it is off for good, only a person can say
+(:func:`withdraw`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -21,7 +24,7 @@ from gateway.leases import LeaseLost, put_back
 from gateway.models import Dispatch, Instance, Peer
 from gateway.outputs import Language, Output
 from gateway.routing import Decision, Meant, Routing
-from gateway.states import Event
+from gateway.states import Event, State
 
 log = structlog.get_logger(__name__)
 
@@ -75,19 +78,34 @@ def replace(dispatch: Dispatch, instance: Instance, output: Output) -> None:
         _end([dispatch], Dispatch.Outcome.REPLACED)
 
 
+def withdraw(rows: Iterable[Dispatch]) -> int:
+    """Mean these no longer, for a person says so; return how many had not ended yet.
+
+    Their row is looked at again at once.
+    """
+    open_ones = Dispatch.objects.filter(
+        pk__in=[row.pk for row in rows],
+        outcome__in=(Dispatch.Outcome.WAITING, Dispatch.Outcome.REFUSED),
+    )
+    with transaction.atomic():
+        instances = set(open_ones.values_list("report__instance", flat=True))
+        changed = open_ones.update(outcome=Dispatch.Outcome.WITHDRAWN, ended_at=timezone.now())
+        Instance.objects.filter(pk__in=instances, state=State.REPORTED).update(
+            not_before=timezone.now()
+        )
+    return changed
+
+
 def _settle(instance: Instance, rows: list[Dispatch], who: str) -> bool:
-    done = (Dispatch.Outcome.STORED, Dispatch.Outcome.WITHDRAWN)
-    gone = [row for row in rows if row.outcome not in done and not row.peer.is_destination]
-    _end(gone, Dispatch.Outcome.WITHDRAWN)
-    back = {
-        row.peer_id: row.peer
-        for row in rows
-        if row.outcome in (Dispatch.Outcome.REFUSED, Dispatch.Outcome.WITHDRAWN)
-        and row.peer.is_destination
-    }
+    refused = [row for row in rows if row.outcome == Dispatch.Outcome.REFUSED]
+    back = {row.peer_id: row.peer for row in refused if row.peer.is_destination}
     for peer in back.values():
         _mean_anew(instance, peer, [row for row in rows if row.peer_id == peer.pk])
-    if back or any(row.outcome in LIVE for row in rows):
+    if off := [row.pk for row in refused if not row.peer.is_destination]:
+        Dispatch.objects.filter(pk__in=off, outcome=Dispatch.Outcome.REFUSED).update(
+            outcome=Dispatch.Outcome.WAITING, ended_at=None
+        )
+    if refused or any(row.outcome in LIVE for row in rows):
         return True
     return _route(instance, who)
 
@@ -97,8 +115,9 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
     receiver = routing.receiver(peer)
     by_language: dict[Language, list[Output]] = defaultdict(list)
     for row in rows:
-        wanted = Output(row.instead_of or row.report.kind)
-        by_language[Language(row.report.language)].append(wanted)
+        if row.outcome != Dispatch.Outcome.WITHDRAWN:
+            wanted = Output(row.instead_of or row.report.kind)
+            by_language[Language(row.report.language)].append(wanted)
     plan = [
         Meant(peer.pk, meant.output, language, meant.instead_of)
         for language, outputs in by_language.items()
@@ -109,7 +128,7 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
     superfluous = [
         row
         for row in rows
-        if row.outcome != Dispatch.Outcome.STORED
+        if row.outcome not in (Dispatch.Outcome.STORED, Dispatch.Outcome.WITHDRAWN)
         and (Output(row.report.kind), Language(row.report.language)) not in pairs
     ]
     with transaction.atomic():

@@ -39,8 +39,8 @@ class Dispatch(models.Model):
     """A report meant for a Peer: decided once, when it was composed, whatever the rules say later.
 
     It ends as stored; as refused; as replaced: the Peer refuses this kind of object, and another
-    report of the same instance is meant for it instead; or as withdrawn: the Peer receives no
-    reports any more.
+    report of the same instance is meant for it instead; or as withdrawn: a person has said that
+    the Peer is not to get it any more.
     """
 
     class Outcome(models.TextChoices):

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from scripted import ScriptedArchive
 
 from dicom_node.report import fonts
-from gateway import leases, pipeline, spool
+from gateway import dispatching, leases, pipeline, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput, Report, Rule
 from gateway.outputs import SOP_CLASSES, Language, Output
@@ -413,24 +413,75 @@ def test_a_rule_whose_peers_are_off_waits_and_goes_on_by_the_rules_of_then() -> 
         assert Dispatch.objects.filter(rule="all").count() == 2
 
 
-def test_what_waits_for_a_peer_that_was_replaced_goes_to_the_new_one() -> None:
-    with ScriptedArchive(0x0000) as archive:
-        entity = archive.entity_args
-    old = destination(("OLD", *entity[1:]))
+def test_a_peer_switched_off_for_a_while_loses_nothing_and_holds_its_row() -> None:
+    with ScriptedArchive(0x0000) as archive, ScriptedArchive(0x0000) as second:
+        destination(archive.entity_args)
+        ward = destination(("WARD", *second.entity_args[1:]))
+        row = analysed()
+        pipeline.compose_waiting()
+        Peer.objects.filter(pk=ward.pk).update(is_destination=False)
+        for _ in range(3):
+            Instance.objects.update(not_before=timezone.now())
+            deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert (row.state, row.attempts) == (State.REPORTED, 0)
+        assert row.last_error == "WARD: receives no reports now"
+        assert (len(archive.stored), len(second.stored)) == (2, 0)
+        Peer.objects.filter(pk=ward.pk).update(is_destination=True)
+        Instance.objects.update(not_before=timezone.now())
+        deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert row.state == State.DELIVERED
+        assert (len(archive.stored), len(second.stored)) == (2, 2)
+
+
+def test_what_was_refused_is_not_forgotten_when_its_peer_is_off_as_the_row_is_resumed() -> None:
+    with ScriptedArchive(0xC001) as archive:
+        destination(archive.entity_args)
+        row = analysed()
+        pipeline.report_waiting()
+        Peer.objects.update(is_destination=False)
+        row.refresh_from_db()
+        assert leases.resume(row, actor="person")
+        deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert (row.state, row.last_error) == (
+            State.REPORTED,
+            "SCRIPTED: receives no reports now",
+        )
+        assert set(outcomes(row).values()) == {"waiting"}
+
+
+def test_what_a_person_withdraws_from_a_peer_goes_where_the_tables_say_now() -> None:
+    old = destination(("OLD", "127.0.0.1", 1))
     row = analysed()
     pipeline.compose_waiting()
-    deliver(leases.claim(State.REPORTED))
-    row.refresh_from_db()
-    assert row.state == State.REPORTED
+    Peer.objects.filter(pk=old.pk).update(is_destination=False)
     with ScriptedArchive(0x0000) as archive:
-        Peer.objects.filter(pk=old.pk).update(is_destination=False)
         new = destination(archive.entity_args)
+        deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert (row.state, row.last_error) == (State.REPORTED, "OLD: receives no reports now")
+        assert dispatching.withdraw(Dispatch.objects.all()) == 2
         deliver(leases.claim(State.REPORTED))
         row.refresh_from_db()
         assert row.state == State.DELIVERED
         assert len(archive.stored) == 2
     by_peer = Counter(Dispatch.objects.values_list("peer", "outcome"))
     assert by_peer == {(old.pk, "withdrawn"): 2, (new.pk, "stored"): 2}
+
+
+def test_what_was_withdrawn_from_a_peer_is_not_sent_to_it_after_all() -> None:
+    with ScriptedArchive(0x0000) as archive:
+        destination(archive.entity_args)
+        row = analysed()
+        pipeline.compose_waiting()
+        dispatching.withdraw(Dispatch.objects.all())
+        deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert row.state == State.DELIVERED
+        assert archive.associations == 0
+        assert set(outcomes(row).values()) == {"withdrawn"}
 
 
 def test_a_peer_deleted_between_decision_and_record_delays_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from desk_people import make_user, signed_in
+from desk_people import READ, make_user, signed_in
 from desk_rows import (
     analyse,
     attempt,
@@ -17,6 +17,7 @@ from desk_rows import (
     make_rule,
     mean,
 )
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
@@ -189,11 +190,32 @@ def test_a_dispatch_shows_its_attempts_and_what_it_stands_in_for(reader: Client)
     attempt(report, peer)
     attempt(other, peer, "refused", 0xC001)
     page = text(reader, "admin:gateway_dispatch_change", row.pk)
-    assert "Comprehensive 3D SR, which it refuses" in page
+    assert "<dt>Instead of</dt><dd>Comprehensive 3D SR</dd>" in page
     assert "0xA700" in page
     assert "0xC001" not in page
     listed = text(reader, "admin:gateway_dispatch_changelist", outcome="waiting")
     assert f"/dispatch/{row.pk}/" not in listed
+
+
+def test_a_person_who_may_resume_says_that_a_report_is_no_longer_meant(
+    reader: Client,
+) -> None:
+    peer = make_peer()
+    ecg = make_ecg()
+    analyse(ecg, {"af": 0.93})
+    for made in compose(ecg):
+        mean(made, peer)
+    operator = signed_in(make_user("operator", *READ, "change_instance"))
+    first, second = Dispatch.objects.order_by("pk")
+    listing = reverse("admin:gateway_dispatch_changelist")
+    asked = {"action": "withdraw_selected", "_selected_action": first.pk}
+    for browser, outcome in ((reader, "waiting"), (operator, "withdrawn")):
+        browser.post(listing, asked)
+        first.refresh_from_db()
+        assert first.outcome == outcome
+    second.refresh_from_db()
+    assert second.outcome == "waiting"
+    assert LogEntry.objects.get().change_message == "no longer meant"
 
 
 def test_a_refusal_is_forgotten_by_who_may_change_the_peer(reader: Client, chief: Client) -> None:

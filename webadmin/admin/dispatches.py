@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from gateway import dispatching
 from gateway.models import Delivery, Dispatch, Peer
 from webadmin import words
 from webadmin.admin.screen import MachineFacts, show
@@ -47,7 +48,7 @@ class PeerFilter(Dropdown):
 
 @admin.register(Dispatch)
 class DispatchAdmin(MachineFacts[Dispatch]):
-    """One line a report and Peer."""
+    """One line a report and Peer. What a person can do is to say that one is no longer meant."""
 
     noun = "Dispatch"
     change_form_template = "webadmin/dispatch.html"
@@ -61,6 +62,7 @@ class DispatchAdmin(MachineFacts[Dispatch]):
         "^rule",
     )
     search_help_text = "Accession number, UID of report or ECG, rule"
+    actions = ("withdraw_selected",)
 
     @admin.display(description="ECG", ordering="report__instance_id")
     def ecg(self, row: Dispatch) -> SafeString:
@@ -93,3 +95,16 @@ class DispatchAdmin(MachineFacts[Dispatch]):
             "badge": words.dispatch(row.outcome),
             "deliveries": [(attempt, words.delivery(attempt.outcome)) for attempt in attempts],
         }
+
+    def has_withdraw_permission(self, request: HttpRequest) -> bool:
+        """Return whether this person may say that a report is not to be sent any more."""
+        return request.user.has_perm("gateway.change_instance")
+
+    @admin.action(permissions=["withdraw"], description="No longer meant: do not send these")
+    def withdraw_selected(self, request: HttpRequest, rows: QuerySet[Dispatch]) -> None:
+        """End the chosen Dispatches that wait or were refused, in the name of this person."""
+        chosen = list(rows)
+        ended = dispatching.withdraw(chosen)
+        for row in chosen:
+            self.log_change(request, row, "no longer meant")
+        messages.success(request, f"{ended} of {len(chosen)} are not sent any more.")
