@@ -37,6 +37,8 @@ MAX_PIXELS = 100_000_000
 MAX_PAGES = 8
 """More frames than this are no ECG of a few pages but a film; the rest is not looked at."""
 
+_MAX_COUNTED = 1000
+
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 
 PAPER = Style(header=False)
@@ -246,7 +248,7 @@ def _picture(path: Path) -> Iterator[_Opened]:
                     f"picture of {picture.width} x {picture.height} pixels; "
                     f"at most {MAX_PIXELS // 1_000_000} million are read"
                 )
-            frames = int(getattr(picture, "n_frames", 1))
+            frames = _frames(picture)
 
         def read(index: int) -> Raster:
             with _picture_faults_named():
@@ -254,6 +256,21 @@ def _picture(path: Path) -> Iterator[_Opened]:
                 return raster_of(picture)
 
         yield _Opened(frames, read)
+
+
+def _frames(picture: Image.Image) -> int:
+    """Count the frames of a picture file, those of a TIFF only as far as a scanner makes any.
+
+    Pillow's own count holds every page that a TIFF claims against all those before it.
+    """
+    if picture.format != "TIFF":
+        return int(getattr(picture, "n_frames", 1))
+    for index in range(1, _MAX_COUNTED + 1):
+        try:
+            picture.seek(index)
+        except EOFError:
+            return index
+    raise ImageError(f"expected a TIFF of at most {_MAX_COUNTED} pages, received more")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, JPEGBaseline8Bit
 from pytest_django import Settings
+from tiffs import endless_pages
 
 from dicom_node import contexts
 from dicom_node.document import ENCAPSULATED_PDF
@@ -368,17 +368,6 @@ def many_pages(path: Path) -> None:
 def many_large_pages(path: Path) -> None:
     frames = [Image.new("1", (6300, 6300), n % 2) for n in range(7)]
     frames[0].save(path, "TIFF", save_all=True, append_images=frames[1:], compression="group4")
-
-
-def endless_pages(path: Path) -> None:
-    """Write a TIFF of a hundred thousand pages, which nobody may count one by one."""
-    # Width, length, bits, compression (none), photometric, strip offset, samples, rows, bytes.
-    tags = {256: 40, 257: 30, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 30, 279: 1200}
-    entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    one = struct.pack("<H", len(tags)) + b"".join(entries)
-    size = len(one) + 4
-    chain = (one + struct.pack("<I", 8 + (n + 1) * size) for n in range(100_000))
-    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + b"".join(chain) + one + bytes(4))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from django.core.management import call_command
 from PIL import Image
 from pydicom import Dataset
 from real_ecgs import find_real_ecgs
+from tiffs import endless_pages
 from waveforms import group, heart, twelve_lead, waveform_object
 
 from dicom_node.errors import ImageError
@@ -349,3 +350,19 @@ def test_a_real_ecg_is_read_as_a_waveform_as_it_is_read_as_a_picture(
         ]
         assert max(difference) < 0.15
         assert sum(difference) / 10 < 0.02
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_pages_of_a_tiff_are_counted(frames: int, tmp_path: Path) -> None:
+    first, *others = (Image.new("L", (40, 30), n) for n in range(frames))
+    first.save(tmp_path / "a.tiff", save_all=True, append_images=others)
+    assert pages.count(tmp_path / "a.tiff") == frames
+    greys = [np.asarray(one).max() for one in pages.rasters(tmp_path / "a.tiff")]
+    assert greys == list(range(frames))
+
+
+@pytest.mark.timeout(20)
+def test_a_tiff_that_claims_pages_without_end_is_refused_and_not_counted(tmp_path: Path) -> None:
+    endless_pages(tmp_path / "a.tiff")
+    with pytest.raises(ImageError, match="at most 1000 pages, received more"):
+        pages.count(tmp_path / "a.tiff")
