@@ -7,7 +7,7 @@ Queries are in :mod:`dicom_node.query` and retrieval is in :mod:`dicom_node.retr
 door to all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +90,7 @@ def store(
     *,
     calling_title: str,
     timeouts: Timeouts | None = None,
+    on_outcome: Callable[[int, StoreOutcome], None] | None = None,
 ) -> list[StoreOutcome]:
     """Send DICOM files on one association (C-STORE, PS3.4 Annex B).
 
@@ -106,6 +107,10 @@ def store(
         DICOM files with File Meta Information.
     calling_title : str
         Our AE title.
+    on_outcome : callable, optional
+        Called with the index of a path and its outcome as soon as that is known, before the next
+        object is sent: what was answered can be kept though the rest takes long, or this process
+        ends. What it raises aborts the association and is passed on.
 
     Returns
     -------
@@ -125,23 +130,29 @@ def store(
     if not contexts:
         raise NotSendable("none of the files is a DICOM object with File Meta Information")
     outcomes: list[StoreOutcome] = []
+
+    def add(outcome: StoreOutcome) -> None:
+        outcomes.append(outcome)
+        if on_outcome is not None:
+            on_outcome(len(outcomes) - 1, outcome)
+
     answered = False
     with associate(peer, calling_title, contexts, timeouts or Timeouts()) as call:
         broken: AssociationError | None = None
         for number, parcel in enumerate(parcels, start=1):
             if parcel.fault is not None:
-                outcomes.append(StoreOutcome("", None, "refused", parcel.fault))
+                add(StoreOutcome("", None, "refused", parcel.fault))
                 continue
             if broken is None:
                 outcome = _send(call, parcel, message_id=number % 0xFFFF + 1)
                 if outcome is not None:
                     answered = answered or outcome.status is not None
-                    outcomes.append(outcome)
+                    add(outcome)
                     continue
                 broken = call.failure()
                 if not answered:
                     raise broken
-            outcomes.append(StoreOutcome(parcel.sop_instance_uid, None, "retry", str(broken)))
+            add(StoreOutcome(parcel.sop_instance_uid, None, "retry", str(broken)))
     return outcomes
 
 

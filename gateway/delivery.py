@@ -38,6 +38,10 @@ class Attempt:
     dispatch: Dispatch
     row: Delivery
     is_unwanted: bool = False
+    is_known: bool = False
+    """Whether the Peer's answer, or that it cannot be sent to it, is in the row."""
+    is_kept: bool = False
+    """Whether the row is committed."""
 
     def trouble(self) -> str:
         """Say what went wrong, and where."""
@@ -74,9 +78,7 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
     stuck: dict[int, Attempt] = {}
     for _ in Output:
         # A Peer may take its time to connect, to answer, and for each report.
-        leases.renew(
-            list(ready.values()), lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S
-        )
+        _renew(ready)
         stuck |= _stand_in(
             peer, [row for row in _waiting(peer, ready) if row.pk not in stuck], ready
         )
@@ -84,9 +86,16 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
         fresh = [row for row in _waiting(peer, ready) if row.pk not in over]
         if not fresh:
             break
-        for attempt in _send(peer, fresh):
+        for attempt in _send(peer, fresh, ready):
             tried[attempt.dispatch.pk] = attempt
     return list((tried | stuck).values())
+
+
+def _renew(ready: dict[int, Instance]) -> None:
+    """Hold the rows for as long as a Peer may let us wait for what comes next."""
+    leases.renew(
+        list(ready.values()), lease_s=settings.ECG_LEASE_S + 3 * settings.ECG_DICOM_TIMEOUT_S
+    )
 
 
 def _waiting(peer: Peer, ready: dict[int, Instance]) -> list[Dispatch]:
@@ -125,7 +134,7 @@ def _stand_in(
     return {attempt.dispatch.pk: attempt for attempt in ended}
 
 
-def _send(peer: Peer, rows: Sequence[Dispatch]) -> list[Attempt]:
+def _send(peer: Peer, rows: Sequence[Dispatch], ready: dict[int, Instance]) -> list[Attempt]:
     """Try to store reports at `peer`; write an attempt for each, and what it brought."""
     attempts = [
         Attempt(row, Delivery(report=row.report, peer=peer, outcome=Delivery.Outcome.RETRY))
@@ -139,42 +148,62 @@ def _send(peer: Peer, rows: Sequence[Dispatch]) -> list[Attempt]:
         except OSError as error:
             attempt.row.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
     if files:
-        _store(peer, files)
+        _store(peer, files, ready)
     with transaction.atomic():
-        Delivery.objects.bulk_create(attempt.row for attempt in attempts)
-        there = [attempt for attempt in attempts if attempt.row.outcome in THERE]
-        Dispatch.objects.filter(pk__in=[attempt.dispatch.pk for attempt in there]).update(
-            outcome=Dispatch.Outcome.STORED, ended_at=timezone.now()
-        )
+        _write([attempt for attempt in attempts if not attempt.is_kept])
         _remember(peer, attempts)
     return attempts
 
 
-def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]]) -> None:
-    """Send `files` and write into each attempt what became of it."""
+def _write(attempts: Sequence[Attempt]) -> None:
+    """Write attempts and what they brought, in the caller's transaction."""
+    for attempt in attempts:
+        attempt.row.pk = None  # a first try may have been rolled back
+    Delivery.objects.bulk_create(attempt.row for attempt in attempts)
+    there = [attempt.dispatch.pk for attempt in attempts if attempt.row.outcome in THERE]
+    if there:
+        Dispatch.objects.filter(pk__in=there).update(
+            outcome=Dispatch.Outcome.STORED, ended_at=timezone.now()
+        )
+
+
+def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]], ready: dict[int, Instance]) -> None:
+    """Send `files`; write each answer as it comes, for the rest may take longer than a lease."""
+
+    def keep(index: int, outcome: scu.StoreOutcome) -> None:
+        attempt, _ = files[index]
+        attempt.is_known = True
+        attempt.row.outcome = Delivery.Outcome(outcome.kind)
+        attempt.row.status = outcome.status
+        attempt.row.reason = outcome.reason[: leases.TEXT_LENGTH]
+        attempt.is_unwanted = _is_unwanted(outcome)
+        with transaction.atomic():
+            _write([attempt])
+            _renew(ready)
+        attempt.is_kept = True
+
     try:
-        outcomes = scu.store(
+        scu.store(
             peer.entity,
             [path for _, path in files],
             calling_title=settings.ECG_AE_TITLE,
             timeouts=peers.timeouts(),
+            on_outcome=keep,
         )
     except DicomError as error:
-        for attempt, _ in files:
+        for attempt in _unknown(files):
             attempt.row.reason = str(error)[: leases.TEXT_LENGTH]
             if not error.retryable:
                 attempt.row.outcome = Delivery.Outcome.REFUSED
             attempt.is_unwanted = isinstance(error, NoAcceptedContext)
     except Exception as error:
         log.exception("attempt failed", peer=peer.title)
-        for attempt, _ in files:
+        for attempt in _unknown(files):
             attempt.row.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
-    else:
-        for (attempt, _), outcome in zip(files, outcomes, strict=True):
-            attempt.row.outcome = Delivery.Outcome(outcome.kind)
-            attempt.row.status = outcome.status
-            attempt.row.reason = outcome.reason[: leases.TEXT_LENGTH]
-            attempt.is_unwanted = _is_unwanted(outcome)
+
+
+def _unknown(files: Sequence[tuple[Attempt, Path]]) -> list[Attempt]:
+    return [attempt for attempt, _ in files if not attempt.is_known]
 
 
 def _is_unwanted(outcome: scu.StoreOutcome) -> bool:

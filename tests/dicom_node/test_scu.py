@@ -160,6 +160,26 @@ def test_one_refused_object_does_not_stop_the_next(pictures: Path) -> None:
     assert [outcome.kind for outcome in outcomes] == ["refused", "stored", "retry"]
 
 
+def test_each_outcome_is_told_before_the_next_object_is_sent(pictures: Path) -> None:
+    received: list[str] = []
+    told: list[tuple[int, str, int]] = []
+
+    def keep(event: Any) -> int:
+        received.append(str(event.request.AffectedSOPInstanceUID))
+        return 0
+
+    paths = sorted(pictures.glob("grey.*.dcm"))[:3]
+    with archive(keep) as peer:
+        scu.store(
+            peer,
+            paths,
+            calling_title="GATEWAY",
+            timeouts=SHORT,
+            on_outcome=lambda index, outcome: told.append((index, outcome.kind, len(received))),
+        )
+    assert told == [(0, "stored", 1), (1, "stored", 2), (2, "stored", 3)]
+
+
 def test_only_what_is_sent_is_proposed(pictures: Path) -> None:
     proposed: list[Any] = []
 

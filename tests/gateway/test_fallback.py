@@ -337,6 +337,34 @@ def _die_at_writing(last: int) -> bool:
     return False
 
 
+def test_each_answer_is_kept_and_the_lease_renewed_before_the_next_object_is_sent() -> None:
+    with ScriptedArchive(0x0000) as archive:
+        destination(archive.entity_args)
+        row = analysed()
+        pipeline.compose_waiting()
+        held = leases.claim(State.REPORTED)
+        attempts = renewed = 0
+
+        def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
+            nonlocal attempts, renewed
+            attempts += sql.startswith('INSERT INTO "gateway_delivery"')
+            if attempts == 2:
+                raise Died
+            renewed += attempts and sql.startswith('UPDATE "gateway_instance"')
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(wrapper), pytest.raises(Died):
+            deliver(held)
+        assert renewed == 1
+        assert sorted(outcomes(row).values()) == ["stored", "waiting"]
+        assert [attempt.status for attempt in Delivery.objects.all()] == [0]
+        Instance.objects.update(lease_expires_at=timezone.now())
+        deliver(leases.claim(State.REPORTED))
+        row.refresh_from_db()
+        assert row.state == State.DELIVERED
+        assert len(archive.stored) == 3, "the one whose answer was lost goes twice, the other once"
+
+
 # --- rules and destinations -----------------------------------------------------------------------
 
 
