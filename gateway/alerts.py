@@ -13,6 +13,7 @@ import datetime
 import json
 import random
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -22,7 +23,10 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from gateway import doorbell, webhook
+from dicom_node.charset import decode_dataset
+from dicom_node.errors import DicomError
+from dicom_node.image import read_header
+from gateway import doorbell, spool, webhook
 from gateway.leases import MAX_BACKOFF_S, TEXT_LENGTH
 from gateway.models import Alert, AlertRule, Door, Installation, Instance
 from gateway.outputs import FINDINGS
@@ -60,13 +64,50 @@ def raise_for(instance: Instance) -> int:
         else set()
     )
     fitting = [rule for rule in rules if _fits(rule, seen) and rule.pk not in told]
+    accession = _accession_number(instance) if any(r.names_patient for r in fitting) else ""
     Alert.objects.bulk_create(
-        (Alert(rule=rule, instance=instance) for rule in fitting), ignore_conflicts=True
+        (as_raised(rule, instance, seen, accession) for rule in fitting), ignore_conflicts=True
     )
     if fitting:
         log.info("alerts raised", instance=instance.pk, rules=[rule.pk for rule in fitting])
         transaction.on_commit(lambda: doorbell.ring_alert(instance.pk), robust=True)
     return len(fitting)
+
+
+def as_raised(
+    rule: AlertRule, instance: Instance, seen: Mapping[str, Seen], accession_number: str = ""
+) -> Alert:
+    """Return an unsaved alert with what was found, which no later change of the rule changes."""
+    found = seen.get(rule.finding)
+    return Alert(
+        rule=rule,
+        instance=instance,
+        finding=rule.finding,
+        probability=found.probability if found else None,
+        is_present=found.is_present if found else None,
+        accession_number=accession_number if rule.names_patient else "",
+    )
+
+
+def _accession_number(instance: Instance) -> str:
+    """Return that of the ECG itself: a study of several orders keeps the first one's."""
+    try:
+        header = decode_dataset(read_header(spool.locate(instance.spool_name)))
+    except (OSError, DicomError) as error:
+        log.warning("alert without accession number", instance=instance.pk, error=repr(error))
+        return ""
+    # As `gateway.sources` cleans what a Study row keeps.
+    value = str(header.get("AccessionNumber") or "")
+    return value.replace("\x00", "").strip()[:64]
+
+
+def withdraw_switched_off() -> int:
+    """End what waits by rules that were switched off; return how many ended."""
+    return Alert.objects.filter(outcome=Alert.Outcome.WAITING, rule__is_active=False).update(
+        outcome=Alert.Outcome.WITHDRAWN,
+        ended_at=timezone.now(),
+        last_error="its rule was switched off",
+    )
 
 
 def send_waiting() -> int:
@@ -76,6 +117,7 @@ def send_waiting() -> int:
     and those that are there do not wait for it longer. What is left after :data:`GO_S` is for the
     next ring: a task that never ended would be killed while it sends.
     """
+    withdraw_switched_off()
     tried, away, until = 0, set[str](), time.monotonic() + GO_S
     while time.monotonic() < until and (alert := _claim(away)) is not None:
         tried += 1
@@ -109,17 +151,24 @@ def describe(rule: AlertRule) -> str:
     return f"{condition}, from {rule.sender}" if rule.sender else condition
 
 
+def describe_raised(alert: Alert) -> str:
+    """Return in words what an alert tells of: what was found when it was raised."""
+    name = _MEANINGS.get(alert.finding, alert.finding)
+    if alert.probability is None:
+        return name
+    return f"{name} {alert.probability:.1%}, {'present' if alert.is_present else 'not present'}"
+
+
 def message(alert: Alert) -> dict[str, Any]:
     """Return what is told: no patient data unless the rule says so, identifiers of ours alone."""
     rule, instance = alert.rule, alert.instance
-    seen = findings_of(instance).get(rule.finding)
     told: dict[str, Any] = {
         "id": f"{Installation.load().serial}-{alert.pk}",
         "rule": rule.name,
-        "finding": rule.finding,
-        "name": _MEANINGS.get(rule.finding, rule.finding),
-        "probability": round(seen.probability, 4) if seen else None,
-        "present": seen.is_present if seen else None,
+        "finding": alert.finding,
+        "name": _MEANINGS.get(alert.finding, alert.finding),
+        "probability": None if alert.probability is None else round(alert.probability, 4),
+        "present": alert.is_present,
         "notice": NOTICE,
         "sender": instance.calling_title,
         "received_at": instance.received_at.isoformat(),
@@ -128,7 +177,7 @@ def message(alert: Alert) -> dict[str, Any]:
     }
     if rule.names_patient and instance.study is not None:
         told["patient_id"] = instance.study.patient_id
-        told["accession_number"] = instance.study.accession_number
+        told["accession_number"] = alert.accession_number
     return told
 
 

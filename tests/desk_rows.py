@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from dicom_node.capture import secondary_capture
 from dicom_node.status import judge
-from gateway import sources, spool
+from gateway import alerts, sources, spool
 from gateway.leases import append_transition
 from gateway.models import (
     Alert,
@@ -31,6 +31,7 @@ from gateway.models import (
     Rule,
     Study,
 )
+from gateway.routing import findings_of
 from gateway.states import Event, State
 from models.corpus import draw_page, simulate
 from models.labels import KEYS
@@ -287,4 +288,8 @@ def make_alert_rule(name: str = "AF", **values: Any) -> AlertRule:
 
 def make_alert(instance: Instance, rule: AlertRule | None = None, **values: Any) -> Alert:
     """Return an alert about an instance."""
-    return Alert.objects.create(rule=rule or make_alert_rule(), instance=instance, **values)
+    alert = alerts.as_raised(rule or make_alert_rule(), instance, findings_of(instance))
+    for name, value in values.items():
+        setattr(alert, name, value)
+    alert.save()
+    return alert

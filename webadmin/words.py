@@ -48,6 +48,7 @@ _ALERTS = {
     Alert.Outcome.WAITING: ("progress", "schedule"),
     Alert.Outcome.SENT: ("good", "check_circle"),
     Alert.Outcome.FAILED: ("bad", "error"),
+    Alert.Outcome.WITHDRAWN: ("quiet", "block"),
 }
 _ASSOCIATIONS = {
     Association.Outcome.ACCEPTED: ("progress", "sync_alt"),

@@ -62,15 +62,30 @@ class AlertRule(models.Model):
 
 
 class Alert(models.Model):
-    """One message of one rule about one instance: made once, tried until it is through."""
+    """One message of one rule about one instance: made once, tried until it is through.
+
+    It tells what was found when it was raised, whatever becomes of the rule meanwhile.
+    """
 
     class Outcome(models.TextChoices):
         WAITING = "waiting", "Waiting"
         SENT = "sent", "Sent"
         FAILED = "failed", "Failed"
+        WITHDRAWN = "withdrawn", "Withdrawn"
 
     rule = models.ForeignKey(AlertRule, on_delete=models.PROTECT, related_name="alerts")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="alerts")
+    finding = models.CharField(max_length=16, choices=FINDINGS, default="")
+    probability = models.FloatField(null=True, blank=True)
+    is_present = models.BooleanField(null=True, blank=True)
+    accession_number = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Of this ECG, not of its study; kept where the rule names the patient.",
+    )
+    reached = models.JSONField(
+        default=list, blank=True, help_text="The e-mail addresses that have it."
+    )
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.WAITING)
     raised_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from couriers import broker, courier
 from desk_rows import analyse, make_alert, make_alert_rule, make_ecg
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.urls import reverse
@@ -23,13 +25,14 @@ from django.utils import timezone
 from programs import eventually, free_port
 from pytest_django import Settings
 
-from gateway import alerts, doorbell, tasks, webhook
+from gateway import alerts, doorbell, spool, tasks, webhook
 from gateway.celery import app
 from gateway.models import Alert, AlertRule, Finding, Instance
 from gateway.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+MIGRATION = importlib.import_module("gateway.migrations.0005_alert_as_raised")
 SECRET = "a shared secret"
 
 
@@ -308,12 +311,64 @@ def test_a_process_that_dies_while_it_sends_leaves_a_row_that_comes_due_again(
     assert (alert.outcome, alert.attempts) == (Alert.Outcome.SENT, 2)
 
 
-def test_a_rule_that_was_switched_off_tells_nobody(receiver: Receiver) -> None:
+def test_a_rule_that_was_switched_off_tells_nobody_also_when_it_is_on_again(
+    receiver: Receiver,
+) -> None:
     rule = make_alert_rule(target=receiver.url)
-    make_alert(fibrillating(), rule)
+    alert = make_alert(fibrillating(), rule)
     AlertRule.objects.update(is_active=False)
     assert alerts.send_waiting() == 0
+    AlertRule.objects.update(is_active=True)
+    assert alerts.send_waiting() == 0
     assert alerts.overdue(limit=1) == []
+    assert receiver.told == []
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.WITHDRAWN
+    assert alert.ended_at is not None
+    assert not alerts.retry(alert)
+
+
+def test_what_waits_tells_what_was_found_when_it_was_raised(receiver: Receiver) -> None:
+    make_alert_rule(target=receiver.url)
+    ecg = fibrillating()
+    alerts.raise_for(ecg)
+    AlertRule.objects.update(finding="pvc", min_probability=0.99)
+    Finding.objects.filter(instance=ecg).update(probability=0.01, verdict="absent")
+    alerts.send_waiting()
+    told = json.loads(receiver.told[0][1])
+    assert (told["finding"], told["name"]) == ("af", "Atrial fibrillation")
+    assert (told["probability"], told["present"]) == (0.931, True)
+    assert alerts.describe_raised(Alert.objects.get()) == "Atrial fibrillation 93.1%, present"
+
+
+def test_the_order_that_is_named_is_that_of_the_ecg_and_not_of_its_study(
+    receiver: Receiver,
+) -> None:
+    make_alert_rule(target=receiver.url, names_patient=True)
+    make_alert_rule("names nobody", target=receiver.url)
+    first = fibrillating()
+    second = analyse(make_ecg(patient_id="P-SECRET", accession="A-2", study=first.study), {"af": 1})
+    alerts.raise_for(second)
+    alerts.send_waiting()
+    told = {body["rule"]: body for body in (json.loads(body) for _, body in receiver.told)}
+    assert told["AF"]["accession_number"] == "A-2"
+    assert "accession_number" not in told["names nobody"]
+    assert Alert.objects.get(rule__name="names nobody").accession_number == ""
+
+
+def test_an_ecg_whose_header_cannot_be_read_names_no_order_and_raises_all_the_same() -> None:
+    make_alert_rule(names_patient=True)
+    ecg = fibrillating()
+    spool.locate(ecg.spool_name).unlink()
+    assert alerts.raise_for(ecg) == 1
+    assert Alert.objects.get().accession_number == ""
+
+
+def test_the_migration_gives_alerts_that_wait_what_is_known() -> None:
+    alert = Alert.objects.create(rule=make_alert_rule(), instance=fibrillating())
+    MIGRATION.keep_findings(apps, None)
+    alert.refresh_from_db()
+    assert (alert.finding, alert.probability, alert.is_present) == ("af", 0.931, True)
 
 
 def test_an_alert_waits_behind_no_report(

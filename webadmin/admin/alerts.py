@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
@@ -38,6 +39,12 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         return super().get_queryset(request).annotate(alert_count=Count("alerts"))
+
+    def save_model(
+        self, request: HttpRequest, obj: AlertRule, form: ModelForm[AlertRule], change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        alerts.withdraw_switched_off()
 
     @admin.display(description="of which findings", ordering="finding")
     def condition(self, row: AlertRule) -> str:
@@ -113,7 +120,7 @@ class AlertAdmin(MachineFacts[Alert]):
         return {
             "alert": row,
             "badge": words.alert(row.outcome),
-            "condition": alerts.describe(row.rule),
+            "condition": alerts.describe_raised(row),
             "can_retry": row.outcome == Alert.Outcome.FAILED and self.has_retry_permission(request),
         }
 
