@@ -217,6 +217,14 @@ def choose(typed: Order, orders: Sequence[Order]) -> Order:
     )
     if not orders:
         raise NoMatch(f"the worklist has no order of {asked}: check it")
+    if len(orders) > 1 and typed.patient_id:
+        # Nobody is asked to choose among orders of others.
+        orders = [order for order in orders if order.patient_id == typed.patient_id]
+        if not orders:
+            raise Mismatch(
+                f"expected patient ID {typed.patient_id!r}, the worklist has several others for "
+                f"{asked}: is it the right patient?"
+            )
     if len(orders) > 1:
         accessions = [order.accession_number or "-" for order in orders]
         by = f"accession number ({', '.join(accessions)})"

@@ -134,6 +134,17 @@ def test_of_two_orders_of_one_accession_number_one_can_be_chosen(
     assert only().StudyInstanceUID == items[1].StudyInstanceUID
 
 
+def test_of_one_accession_number_for_several_patients_the_typed_one_counts(
+    worklist: Worklist, ecg: Path
+) -> None:
+    for patient_id in ("P-7", "P-8"):
+        worklist.add(scheduled(patient_id=patient_id, accession="A"))
+    with pytest.raises(CommandError, match="expected patient ID 'P-9', the worklist has several"):
+        submit(ecg, "--accession", "A", "--patient-id", "P-9")
+    submit(ecg, "--accession", "A", "--patient-id", "P-8")
+    assert only().PatientID == "P-8"
+
+
 def test_a_worklist_that_answers_with_more_than_fits_is_looked_through(
     worklist: Worklist, ecg: Path
 ) -> None:
