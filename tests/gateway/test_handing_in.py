@@ -196,11 +196,12 @@ def pdf(text: str = "ECG") -> bytes:
 
 
 def test_a_pdf_goes_in_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(pdf())
+    content = pdf()
+    (tmp_path / "a.pdf").write_bytes(content)
     row = submit(tmp_path / "a.pdf", FROM_WORKLIST)
     assert row.sop_class_uid == ENCAPSULATED_PDF
     ds = stored(row)
-    assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == pdf()
+    assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == content
     assert ds.StudyInstanceUID == "1.2.826.0.1.5"
     assert faults(row) == []
 
