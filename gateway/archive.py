@@ -10,13 +10,14 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from pydicom.dataset import Dataset
 
 from dicom_node.contexts import STORAGE_CLASSES
@@ -69,12 +70,15 @@ class Day:
         How many of that kind are here already.
     begun
         The studies those belong to.
+    left_out
+        Modalities that were not looked into, and in how many studies.
     """
 
     date: datetime.date
     wanted: tuple[Candidate, ...]
     here_count: int
     begun: frozenset[str]
+    left_out: Mapping[str, int]
 
     @property
     def studies_count(self) -> int:
@@ -120,30 +124,38 @@ class Archive:
         DicomError
             The archive did not answer in full: what it has is not known then.
         """
-        seen = list(self._candidates(date))
+        left_out: Counter[str] = Counter()
+        seen = list(self._candidates(date, left_out))
         known = _known({one.sop_instance_uid for one in seen})
         wanted = {
             one.sop_instance_uid: one for one in seen if one.sop_instance_uid not in known.ours
         }
         fresh = tuple(one for uid, one in wanted.items() if uid not in known.here)
         begun = {one.study_instance_uid for uid, one in wanted.items() if uid in known.here}
-        return Day(date, fresh, len(wanted) - len(fresh), frozenset(begun))
+        return Day(date, fresh, len(wanted) - len(fresh), frozenset(begun), left_out)
 
-    def _candidates(self, date: datetime.date) -> Iterator[Candidate]:
+    def _candidates(self, date: datetime.date, left_out: Counter[str]) -> Iterator[Candidate]:
         day = f"{date:%Y%m%d}"
         studies = self._find("STUDY", StudyDate=day, StudyInstanceUID="", ModalitiesInStudy="")
         for study in studies:
             study_uid = _text(study, "StudyInstanceUID")
             held = _texts(study, "ModalitiesInStudy")
-            if not study_uid or (held and not any(map(self._may_hold, held))):
+            if not study_uid:
+                continue
+            if held and not any(map(self._may_hold, held)):
+                left_out.update(set(held))
                 continue
             series = self._find(
                 "SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID="", Modality=""
             )
+            passed = set()
             for one in series:
-                series_uid = _text(one, "SeriesInstanceUID")
-                if series_uid and self._may_hold(_text(one, "Modality")):
+                series_uid, modality = _text(one, "SeriesInstanceUID"), _text(one, "Modality")
+                if not self._may_hold(modality):
+                    passed.add(modality)
+                elif series_uid:
                     yield from self._instances(study_uid, series_uid)
+            left_out.update(passed)
 
     def _instances(self, study_uid: str, series_uid: str) -> Iterator[Candidate]:
         found = self._find(
@@ -183,6 +195,8 @@ class Archive:
         ------
         DicomError
             It is not here. ``retryable`` says whether asking again can help.
+        DatabaseError, InterfaceError
+            It came and could not be kept; it may be asked for again.
         """
         if self._way == "move":
             return self._move(one)
@@ -202,13 +216,17 @@ class Archive:
 
     def _get(self, one: Candidate) -> bool:
         arrived: list[keeping.Kept] = []
+        database_faults: list[DatabaseError | InterfaceError] = []
 
         def take(received: ReceivedInstance) -> int:
             if received.sop_instance_uid != one.sop_instance_uid:
                 return Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
             try:
                 arrived.append(keeping.keep(self._arrival(received)))
-            except (DatabaseError, OSError, keeping.NotToldApart) as error:
+            except (DatabaseError, InterfaceError) as error:
+                database_faults.append(error)
+                return Status.OUT_OF_RESOURCES
+            except (OSError, keeping.NotToldApart) as error:
                 log.error("object not kept", uid=received.sop_instance_uid, error=repr(error))
                 return Status.OUT_OF_RESOURCES
             finally:
@@ -225,6 +243,8 @@ class Archive:
             timeouts=self._timeouts,
             stop=self._stop,
         )
+        if database_faults:
+            raise database_faults[0]
         if not arrived:
             raise NotBrought(_why(outcome))
         return arrived[0].is_new

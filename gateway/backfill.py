@@ -4,6 +4,10 @@ Three brakes: so many a minute, only while few rows wait for a worker, and one a
 finished when everything it has is here; what is not finished is looked at again by the next run,
 which costs queries and brings nothing twice. Killing it at any line loses nothing: an instance is
 either here or will be asked for again.
+
+An object that the archive says it cannot give holds up no other. An archive that ends the
+associations on which objects are asked for may do so because of them: the rest of their day is left
+for last, and only when the next object asked for fares alike is the archive taken to be away.
 """
 
 from __future__ import annotations
@@ -14,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.db.models import F
 from django.utils import timezone
 
@@ -31,7 +35,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-DEFAULT_MODALITIES = ("ECG", "OT", "SC")
+DEFAULT_MODALITIES = ("ECG", "OT", "SC", "DOC", "HD", "XC")
+"""Those that ECGs were seen under: recordings, documents, pictures, cath lab systems, cameras."""
 DEFAULT_PACE = 60
 DEFAULT_WAITING = 8
 """So many rows may wait when the next one comes: fewer than the Analyst takes at once, so that a
@@ -39,7 +44,7 @@ new ECG is in the next batch."""
 
 ATTEMPTS = 4
 FAILURES_IN_A_ROW = 5
-"""So many objects that do not come, one after the other, are no fault of theirs."""
+"""After so many that the archive left unanswered, one after the other, another day is tried."""
 FIRST_PAUSE_S = 2.0
 LOOK_S = 0.5
 
@@ -49,7 +54,7 @@ class Stopped(RuntimeError):
 
 
 class ArchiveAway(RuntimeError):
-    """The archive did not answer, or gave nothing, again and again."""
+    """The archive did not answer, again and again."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def left(row: Backfill) -> list[datetime.date]:
 def preview(archive: Archive, dates: list[datetime.date], stop: threading.Event) -> Iterator[Day]:
     """Yield what each day has and what would come of it; bring nothing."""
     for date in dates:
-        yield _ask(partial(archive.day, date), stop)
+        yield _look(archive, date, stop)
 
 
 class Run:
@@ -142,7 +147,8 @@ class Run:
         self._stop = stop
         self._tell = tell
         self._last_s = 0.0
-        self._failed_in_a_row = 0
+        self._unanswered = 0
+        self._given_up: set[str] = set()
         self.brought = 0
         self.failed = 0
 
@@ -155,64 +161,79 @@ class Run:
             By whoever set `stop`.
         ArchiveAway
             It does not answer; the next run goes on where this one ended.
+        DatabaseError, InterfaceError
+            Likewise ours.
         """
-        Backfill.objects.filter(pk=self.row.pk).update(
-            failures_count=0, last_error="", ended_at=None
-        )
+        self._record(failures_count=0, last_error="", ended_at=None)
         self.row.refresh_from_db()
         whole = True
-        for number, date in enumerate(left(self.row)):
+        dates = left(self.row)
+        cut_short: list[datetime.date] = []
+        for number, date in enumerate(dates):
             close_old_connections()
-            is_finished = self._bring_day(number, date)
+            is_finished = self._bring_day(number, date, cut_short)
             # Days behind one that is not finished are brought, and looked at again another time.
             whole = whole and is_finished
             if whole:
-                Backfill.objects.filter(pk=self.row.pk).update(done_through=date)
+                self._record(done_through=date)
+        while cut_short:
+            # Each time either some more are given up or the day is through.
+            self._bring_day(len(dates) - 1, cut_short.pop(0), cut_short)
         if whole:
-            Backfill.objects.filter(pk=self.row.pk).update(ended_at=timezone.now())
+            self._record(ended_at=timezone.now())
         self.row.refresh_from_db()
 
-    def _bring_day(self, number: int, date: datetime.date) -> bool:
-        """Bring one day; return whether everything of it is here."""
+    def _bring_day(self, number: int, date: datetime.date, cut_short: list[datetime.date]) -> bool:
+        """Bring one day; return whether everything of it is here, and note one left half-way."""
         self._tell(Progress(date, number, self.brought, self.failed))
-        day = _ask(partial(self._archive.day, date), self._stop)
-        is_finished = True
+        day = _look(self._archive, date, self._stop)
+        wanted = [one for one in day.wanted if one.sop_instance_uid not in self._given_up]
+        is_finished = len(wanted) == len(day.wanted)
         studies = set(day.begun)
-        for done, one in enumerate(day.wanted):
-            self._wait(Progress(date, number + done / len(day.wanted), self.brought, self.failed))
+        for done, one in enumerate(wanted, start=1):
+            part = number + (done - 1) / len(wanted)
+            self._wait(Progress(date, part, self.brought, self.failed))
             try:
                 is_new = _ask(partial(self._archive.bring, one), self._stop)
             except DicomError as error:
                 is_finished = False
                 self._fail(one, error)
+                if self._unanswered == FAILURES_IN_A_ROW:
+                    if done < len(wanted):
+                        cut_short.append(date)
+                    break
             else:
+                self._unanswered = 0
                 self._count(one, studies, is_new=is_new)
-            part = (done + 1) / len(day.wanted)
-            self._tell(Progress(date, number + part, self.brought, self.failed))
+            self._tell(Progress(date, number + done / len(wanted), self.brought, self.failed))
         self._tell(Progress(date, number + 1, self.brought, self.failed))
         return is_finished
 
     def _count(self, one: Candidate, studies: set[str], *, is_new: bool) -> None:
-        self._failed_in_a_row = 0
         if not is_new:
             return
         self.brought += 1
         is_first = one.study_instance_uid not in studies
         studies.add(one.study_instance_uid)
-        Backfill.objects.filter(pk=self.row.pk).update(
+        self._record(
             instances_count=F("instances_count") + 1,
             studies_count=F("studies_count") + int(is_first),
         )
 
     def _fail(self, one: Candidate, error: DicomError) -> None:
         self.failed += 1
-        self._failed_in_a_row += 1
+        self._given_up.add(one.sop_instance_uid)
+        # An answer, whatever it says, is one of an archive that is there.
+        is_unanswered = isinstance(error, AssociationError) and error.retryable
+        self._unanswered = self._unanswered + 1 if is_unanswered else 0
         log.warning("not brought", uid=one.sop_instance_uid, error=str(error))
-        Backfill.objects.filter(pk=self.row.pk).update(
-            failures_count=F("failures_count") + 1, last_error=str(error)[:TEXT_LENGTH]
-        )
-        if self._failed_in_a_row == FAILURES_IN_A_ROW:
-            raise ArchiveAway(f"{FAILURES_IN_A_ROW} ECGs in a row did not come ({error})")
+        self._record(failures_count=F("failures_count") + 1, last_error=str(error)[:TEXT_LENGTH])
+        if self._unanswered > FAILURES_IN_A_ROW:
+            raise ArchiveAway(f"{self._unanswered} ECGs in a row did not come ({error})") from error
+
+    def _record(self, **values: Any) -> None:
+        row = Backfill.objects.filter(pk=self.row.pk)
+        _ask(lambda: row.update(**values), self._stop)
 
     def _wait(self, progress: Progress) -> None:
         """Return when the next one may come."""
@@ -220,7 +241,7 @@ class Run:
         if pause_s > 0:
             self._stop.wait(pause_s)
         told = False
-        while not self._stop.is_set() and waiting_count() >= self._brakes.waiting:
+        while not self._stop.is_set() and _ask(waiting_count, self._stop) >= self._brakes.waiting:
             if not told:
                 self._tell(replace(progress, waits=True))
                 told = True
@@ -236,8 +257,20 @@ def waiting_count() -> int:
     return Instance.objects.filter(state__in=WAITING, not_before__lte=timezone.now()).count()
 
 
+def _look(archive: Archive, date: datetime.date, stop: threading.Event) -> Day:
+    try:
+        return _ask(partial(archive.day, date), stop)
+    except AssociationError as error:
+        if not error.retryable:
+            raise
+        raise ArchiveAway(str(error)) from error
+
+
 def _ask(question: Callable[[], T], stop: threading.Event) -> T:
-    """Ask, and ask again where that can help: an archive that restarts is no end of a backfill."""
+    """Ask, and ask again where that can help.
+
+    An archive that restarts is no end of a backfill, nor is a database that does.
+    """
     pause_s = FIRST_PAUSE_S
     for attempt in range(1, ATTEMPTS + 1):
         if stop.is_set():
@@ -250,10 +283,13 @@ def _ask(question: Callable[[], T], stop: threading.Event) -> T:
             if not error.retryable:
                 raise
             if attempt == ATTEMPTS:
-                if isinstance(error, AssociationError):
-                    raise ArchiveAway(str(error)) from error
                 raise
             log.info("asked again", attempt=attempt, error=str(error))
-            stop.wait(pause_s)
-            pause_s *= 2
+        except (DatabaseError, InterfaceError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            log.warning("database asked again", attempt=attempt, error=repr(error))
+            close_old_connections()
+        stop.wait(pause_s)
+        pause_s *= 2
     raise AssertionError("unreachable")

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from desk_rows import analyse, compose, make_ecg
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from peers import Orthanc
 from pydicom.uid import UID, generate_uid
 from pytest_django import Settings
 
 from dicom_node.capture import secondary_capture
+from dicom_node.errors import AssociationAborted, DicomError, PeerTimeout, QueryFailed
 from dicom_node.scp import StorageSCP
 from gateway import backfill, ingest, spool
 from gateway.archive import Archive, Candidate, NotBrought
@@ -27,6 +29,7 @@ from gateway.states import State
 
 FIRST, LAST = datetime.date(2024, 3, 1), datetime.date(2024, 3, 4)
 A_DAY = 6
+OTHERS = ("OT", "SC", "DOC", "HD", "XC")
 FAST = backfill.Brakes(per_minute=60_000, waiting=1000)
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,7 +44,7 @@ class Hospital:
         self.few = {self.put(number // 2, modality="ECG") for number in range(6)}
         self.ecgs = set(self.few)
         for number in range(3 * (A_DAY - 2)):
-            self.ecgs.add(self.put(number // (A_DAY - 2), modality=("OT", "SC")[number % 2]))
+            self.ecgs.add(self.put(number // (A_DAY - 2), modality=OTHERS[number % 5]))
         # Two in one study; one beside CT slices; what is none; and one of another year.
         study = generate_uid()
         self.ecgs |= {self.put(1, study_instance_uid=study, modality="SC") for _ in range(2)}
@@ -137,6 +140,7 @@ def test_a_dry_run_counts_by_day_and_brings_nothing(peer: Peer, hospital: Hospit
     assert "2024-03-01          6           6             0" in said
     assert "2024-03-02          8           9             0" in said
     assert "2024-03-04          0           0             0" in said
+    assert "not looked into, by modality (--modality), in studies: CT 1, MR 1\n" in said
     assert not Instance.objects.exists()
     assert not Backfill.objects.exists()
     command("--pace", "60000", "--waiting", "1000", "--modality", "ecg")
@@ -194,6 +198,103 @@ def test_one_that_does_not_come_is_asked_for_again_and_holds_up_no_other(
     row = run(peer)
     assert here() == sorted(hospital.few)
     assert (row.done_through, row.failures_count, row.last_error) == (LAST, 0, "")
+
+
+class Guarded(Archive):
+    """An archive that gives not everything."""
+
+    def __init__(self, peer: Peer, error: DicomError, *, count: int) -> None:
+        super().__init__(peer, modalities=backfill.DEFAULT_MODALITIES)
+        self._error = error
+        self._count = count
+        self.kept_back: set[str] = set()
+
+    def bring(self, one: Candidate) -> bool:
+        if len(self.kept_back) < self._count:
+            self.kept_back.add(one.sop_instance_uid)
+        if one.sop_instance_uid in self.kept_back:
+            raise self._error
+        return super().bring(one)
+
+
+@pytest.mark.parametrize(
+    ("error", "count"),
+    [
+        (AssociationAborted("aborted"), backfill.FAILURES_IN_A_ROW),
+        (NotBrought("the object is on a shelf"), 2 * A_DAY),
+        (QueryFailed(0xC000, ""), A_DAY),
+    ],
+)
+def test_whatever_number_that_cannot_come_holds_up_no_other(
+    peer: Peer,
+    hospital: Hospital,
+    monkeypatch: pytest.MonkeyPatch,
+    error: DicomError,
+    count: int,
+) -> None:
+    monkeypatch.setattr(backfill, "FIRST_PAUSE_S", 0.0)
+    archive = Guarded(peer, error, count=count)
+    row = run(peer, archive)
+    assert here() == sorted(hospital.ecgs - archive.kept_back)
+    assert (row.failures_count, row.done_through, row.ended_at) == (count, None, None)
+    row = run(peer, Archive(peer, modalities=backfill.DEFAULT_MODALITIES))
+    assert here() == sorted(hospital.ecgs)
+    assert (row.failures_count, row.done_through) == (0, LAST)
+
+
+def test_an_archive_that_answers_no_retrieval_is_left_after_a_few(
+    peer: Peer, hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "FIRST_PAUSE_S", 0.0)
+    archive = Guarded(peer, PeerTimeout("no answer"), count=1000)
+    with pytest.raises(backfill.ArchiveAway, match="6 ECGs in a row did not come"):
+        run(peer, archive)
+    assert len(archive.kept_back) == 6
+
+
+def failing(statement: str, times: int) -> Callable[..., Any]:
+    """Return what makes a database statement fail so many times, as in a restart."""
+    left = times
+
+    def execute(run: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        nonlocal left
+        if left and sql.startswith(statement):
+            left -= 1
+            raise OperationalError("the database is starting up")
+        return run(sql, *rest)
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'UPDATE "gateway_backfill"',
+        'INSERT INTO "gateway_instance"',
+        'SELECT COUNT(*) AS "__count" FROM "gateway_instance"',
+        'SELECT "gateway_instance"."sop_instance_uid"',
+    ],
+)
+def test_a_database_that_restarts_is_no_end_and_loses_nothing(
+    peer: Peer, hospital: Hospital, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    monkeypatch.setattr(backfill, "FIRST_PAUSE_S", 0.0)
+    with connection.execute_wrapper(failing(statement, 2)):
+        row = run(peer)
+    assert here() == sorted(hospital.few)
+    assert (row.done_through, row.failures_count) == (LAST, 0)
+    assert not list(spool.incoming().iterdir())
+
+
+def test_a_database_that_stays_away_ends_the_run_in_good_order(
+    peer: Peer, hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "FIRST_PAUSE_S", 0.0)
+    with (
+        connection.execute_wrapper(failing('UPDATE "gateway_backfill"', 1000)),
+        pytest.raises(CommandError, match=r"database does not answer.*the same command goes on"),
+    ):
+        command()
 
 
 def test_our_own_results_and_what_is_here_are_left_out(peer: Peer, hospital: Hospital) -> None:
@@ -281,7 +382,7 @@ def test_an_archive_that_has_no_c_get_is_asked_by_c_move(
         (("--from", "2024-03-05"), "not before --from"),
         (("--to", "2999-01-01"), "not after today"),
         (("--peer", "NOBODY"), "received 'NOBODY'; known: PACS"),
-        (("--move",), "5 ECGs in a row did not come"),
+        (("--move", "--modality", "ECG"), "6 did not come"),
     ],
 )
 def test_what_cannot_work_is_said(

@@ -7,12 +7,14 @@ import logging
 import signal
 import threading
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -26,7 +28,8 @@ EXAMPLES = """
 examples:
   manage.py peer add PACS 10.0.0.9 104 --archive
   manage.py backfill --peer PACS --from 2024-01-01 --to 2024-12-31 --dry-run
-      Counts day by day what is there and what would come, and brings nothing.
+      Counts day by day what is there and what would come, names the modalities that were not
+      looked into, and brings nothing.
   manage.py backfill --peer PACS --from 2024-01-01 --to 2024-12-31 --pace 30
       Brings it, 30 ECGs a minute at most. Ctrl-C ends it in good order; the same command goes on.
   manage.py backfill --peer PACS --from 2024-01-01 --to 2024-12-31 --move
@@ -72,7 +75,8 @@ class Command(BaseCommand):
             type=_modalities,
             default=backfill.DEFAULT_MODALITIES,
             metavar="ECG,OT,SC",
-            help="of the series that are looked into; ANY for all (default: ECG,OT,SC)",
+            help="of the series that are looked into; ANY for all "
+            f"(default: {','.join(backfill.DEFAULT_MODALITIES)})",
         )
         parser.add_argument(
             "--pace",
@@ -127,6 +131,11 @@ class Command(BaseCommand):
                 ) from error
             except DicomError as error:
                 raise CommandError(f"{peer}: {error}") from error
+            except (DatabaseError, InterfaceError) as error:
+                raise CommandError(
+                    f"the database does not answer ({type(error).__name__}); what came is safe, "
+                    "and the same command goes on"
+                ) from error
 
     def _peer(self, title: str) -> Peer:
         rows = list(Peer.objects.filter(title=title, is_archive=True))
@@ -143,12 +152,17 @@ class Command(BaseCommand):
     def _preview(self, archive: Archive, dates: list[datetime.date], stop: threading.Event) -> None:
         self.stdout.write("day           studies  would come  here already")
         total = come = here = 0
+        left_out: Counter[str] = Counter()
         for day in backfill.preview(archive, dates, stop):
             self.stdout.write(_line(day))
             total += day.studies_count
             come += len(day.wanted)
             here += day.here_count
+            left_out.update(day.left_out)
         self.stdout.write(f"{len(dates):4} days    {total:7}  {come:10}  {here:12}")
+        if left_out:
+            said = ", ".join(f"{name} {count}" for name, count in sorted(left_out.items()))
+            self.stdout.write(f"not looked into, by modality (--modality), in studies: {said}")
 
     # --- bringing -------------------------------------------------------------------------------
 
