@@ -11,4 +11,6 @@ class GatewayConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from gateway import checks  # noqa: F401  (registers the system checks)
+        from gateway import checks, reconfiguration  # noqa: F401  (registers the system checks)
+
+        reconfiguration.watch()

@@ -8,6 +8,7 @@ was answered is written at once, and what is written is not done again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from dicom_node import scu
-from dicom_node.errors import DicomError, NoAcceptedContext
+from dicom_node.errors import DicomError, NoAcceptedContext, PeerTimeout, PeerUnreachable
 from dicom_node.status import Status
-from gateway import dispatching, leases, peers, routing, spool
+from gateway import dispatching, leases, peers, reachability, routing, spool
 from gateway.leases import LeaseLost, actor
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput
 from gateway.outputs import SOP_CLASSES, Output, accepted, chain
@@ -42,6 +43,8 @@ class Attempt:
     """Whether the Peer's answer, or that it cannot be sent to it, is in the row."""
     is_kept: bool = False
     """Whether the row is committed."""
+    wait_s: float = 0.0
+    """For how long its Peer is left alone: it was not called, and there is no row."""
 
     def trouble(self) -> str:
         """Say what went wrong, and where."""
@@ -54,12 +57,16 @@ class Attempt:
 
 
 def deliver(batch: Sequence[Instance]) -> None:
-    """Send what waits for each Peer, one association a Peer, and write every attempt."""
+    """Send what waits for each Peer, one association a Peer, and write every attempt.
+
+    A Peer that did not answer last time comes last, or not at all for a while.
+    """
     who = actor("courier")
     ready = {instance.pk: instance for instance in dispatching.settle(batch, who)}
     attempts: list[Attempt] = []
     waiting = Dispatch.objects.filter(report__instance__in=ready, outcome=Dispatch.Outcome.WAITING)
-    for peer in list(peers.destinations().filter(pk__in=waiting.values("peer"))):
+    found = peers.destinations().filter(pk__in=waiting.values("peer"))
+    for peer in sorted(found, key=reachability.is_doubtful):
         attempts += _serve(peer, ready)
     try:
         with transaction.atomic():
@@ -85,6 +92,9 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
         over = tried.keys() | stuck.keys()
         fresh = [row for row in _waiting(peer, ready) if row.pk not in over]
         if not fresh:
+            break
+        if wait_s := reachability.rest_s(peer):
+            stuck |= {row.pk: _left_alone(peer, row, wait_s) for row in fresh}
             break
         for attempt in _send(peer, fresh, ready):
             tried[attempt.dispatch.pk] = attempt
@@ -155,6 +165,14 @@ def _send(peer: Peer, rows: Sequence[Dispatch], ready: dict[int, Instance]) -> l
     return attempts
 
 
+def _left_alone(peer: Peer, row: Dispatch, wait_s: float) -> Attempt:
+    """Return what takes the place of an attempt while a Peer is left alone."""
+    reason = f"not called again yet: {reachability.reason(peer)}"
+    outcome = Delivery.Outcome.RETRY
+    unsaved = Delivery(report=row.report, peer=peer, outcome=outcome, reason=reason)
+    return Attempt(row, unsaved, wait_s=wait_s)
+
+
 def _write(attempts: Sequence[Attempt]) -> None:
     """Write attempts and what they brought, in the caller's transaction."""
     for attempt in attempts:
@@ -182,6 +200,7 @@ def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]], ready: dict[int, I
             _renew(ready)
         attempt.is_kept = True
 
+    begun = time.monotonic()
     try:
         scu.store(
             peer.entity,
@@ -191,6 +210,10 @@ def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]], ready: dict[int, I
             on_outcome=keep,
         )
     except DicomError as error:
+        if isinstance(error, PeerUnreachable | PeerTimeout):
+            reachability.failed(peer, str(error), after_s=time.monotonic() - begun)
+        else:
+            reachability.answered(peer)
         for attempt in _unknown(files):
             attempt.row.reason = str(error)[: leases.TEXT_LENGTH]
             if not error.retryable:
@@ -200,6 +223,8 @@ def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]], ready: dict[int, I
         log.exception("attempt failed", peer=peer.title)
         for attempt in _unknown(files):
             attempt.row.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
+    else:
+        reachability.answered(peer)
 
 
 def _unknown(files: Sequence[tuple[Attempt, Path]]) -> list[Attempt]:
@@ -254,6 +279,9 @@ def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None
     troubles = [attempt for attempt in attempts if attempt.dispatch.pk in open_ones]
     refused = [t for t in troubles if t.row.outcome == Delivery.Outcome.REFUSED]
     later = [t for t in troubles if t.row.outcome != Delivery.Outcome.REFUSED]
+    if later and all(t.wait_s for t in later):
+        leases.hold(instance, later[0].trouble(), wait_s=max(t.wait_s for t in later))
+        return
     if later or not refused:
         reason = later[0].trouble() if later else "more became due while it was delivered"
         if leases.postpone(instance, reason, actor=who):

@@ -11,8 +11,9 @@ switched off for an hour loses nothing. That it is off for good, only a person c
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -38,10 +39,12 @@ def settle(batch: Sequence[Instance], who: str) -> list[Instance]:
     found = Dispatch.objects.filter(report__instance__in=batch).select_related("report", "peer")
     for row in found.order_by("pk"):
         rows[row.report.instance_id].append(row)
+    # Most batches need no tables at all, and none needs them twice.
+    tables = functools.cache(Routing)
     ready = []
     for instance in batch:
         try:
-            if _settle(instance, rows[instance.pk], who):
+            if _settle(instance, rows[instance.pk], who, tables):
                 ready.append(instance)
         except LeaseLost as lost:
             log.warning("lease lost", error=str(lost))
@@ -96,7 +99,9 @@ def withdraw(rows: Iterable[Dispatch]) -> int:
     return changed
 
 
-def _settle(instance: Instance, rows: list[Dispatch], who: str) -> bool:
+def _settle(
+    instance: Instance, rows: list[Dispatch], who: str, tables: Callable[[], Routing]
+) -> bool:
     refused = [row for row in rows if row.outcome == Dispatch.Outcome.REFUSED]
     back = {row.peer_id: row.peer for row in refused if row.peer.is_destination}
     for peer in back.values():
@@ -107,7 +112,7 @@ def _settle(instance: Instance, rows: list[Dispatch], who: str) -> bool:
         )
     if refused or any(row.outcome in LIVE for row in rows):
         return True
-    return _route(instance, who)
+    return _route(instance, who, tables())
 
 
 def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> None:
@@ -136,9 +141,9 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
         composition.dispatch(feasible, reports, rule=next((row.rule for row in rows), ""))
 
 
-def _route(instance: Instance, who: str) -> bool:
+def _route(instance: Instance, who: str, tables: Routing) -> bool:
     """Decide for a row for which nothing is meant; False when there is nothing to send."""
-    decision = Routing().decide(instance)
+    decision = tables.decide(instance)
     rule = decision.rule.name if decision.rule else ""
     if decision.is_nowhere:
         detail = f"nothing was sent: routing rule {rule} has no destination"

@@ -28,6 +28,7 @@ from gateway.states import RESUME, WAITING, Event, State, follow
 log = structlog.get_logger(__name__)
 
 MAX_BACKOFF_S = 3600.0
+CONFIGURATION_S = 120.0
 TEXT_LENGTH = 300
 
 
@@ -228,14 +229,30 @@ def put_back(instance: Instance, error: Exception, who: str) -> None:
 
 
 def wait_for_configuration(instance: Instance, what: str) -> None:
-    """Let a leased row go because a person has to configure something first; no attempt counts."""
+    """Let a leased row go because a person has to configure something first; no attempt counts.
+
+    It is looked at again when a Peer or a rule is saved, and now and then without that: rows that
+    only wait must not come before those that can go on.
+    """
+    hold(instance, what, wait_s=CONFIGURATION_S)
+
+
+def hold(instance: Instance, what: str, *, wait_s: float) -> None:
+    """Let a leased row go for `wait_s` because nothing could be tried; no attempt counts."""
     _held(instance).update(
         lease_token=None,
         lease_expires_at=None,
         attempts=F("attempts") - 1,
         last_error=what[:TEXT_LENGTH],
-        not_before=timezone.now() + datetime.timedelta(seconds=settings.ECG_SWEEP_S),
+        not_before=timezone.now() + datetime.timedelta(seconds=wait_s),
     )
+
+
+def look_again() -> int:
+    """Let the reported rows go on at once that were held without an attempt; return how many."""
+    now = timezone.now()
+    held = Instance.objects.filter(state=State.REPORTED, attempts=0, not_before__gt=now)
+    return held.update(not_before=now)
 
 
 def give_up(instance: Instance, reason: str, *, actor: str) -> None:

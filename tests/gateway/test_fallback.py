@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from pytest_django import Settings
 from scripted import ScriptedArchive
 
 from dicom_node.report import fonts
-from gateway import dispatching, leases, pipeline, spool
+from gateway import dispatching, leases, pipeline, reachability, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput, Report, Rule
 from gateway.outputs import SOP_CLASSES, Language, Output
@@ -365,6 +368,34 @@ def test_each_answer_is_kept_and_the_lease_renewed_before_the_next_object_is_sen
         assert len(archive.stored) == 3, "the one whose answer was lost goes twice, the other once"
 
 
+@pytest.fixture
+def _as_after_a_start() -> Iterator[None]:
+    reachability.forget()
+    yield
+    reachability.forget()
+
+
+@pytest.mark.usefixtures("_as_after_a_start")
+def test_a_peer_that_swallows_calls_is_left_alone_and_slows_no_other(settings: Settings) -> None:
+    settings.ECG_DICOM_TIMEOUT_S = 1.0
+    with ScriptedArchive(0x0000) as archive, socket.create_server(("127.0.0.1", 0)) as hole:
+        destination(("A-HOLE", "127.0.0.1", hole.getsockname()[1]))
+        destination(archive.entity_args)
+        rows = [analysed() for _ in range(2)]
+        pipeline.compose_waiting()
+        deliver(leases.claim(State.REPORTED, ids=[rows[0].pk]))
+        assert Delivery.objects.filter(peer__title="A-HOLE").count() == 2
+        begun = time.monotonic()
+        deliver(leases.claim(State.REPORTED, ids=[rows[1].pk]))
+        assert time.monotonic() - begun < 0.9, "shorter than one wait for it"
+        assert len(archive.stored) == 4
+    assert Delivery.objects.filter(peer__title="A-HOLE").count() == 2, "it was not called"
+    rows[1].refresh_from_db()
+    assert (rows[1].state, rows[1].attempts) == (State.REPORTED, 0)
+    assert rows[1].last_error.startswith("A-HOLE: not called again yet: ")
+    assert rows[1].not_before > timezone.now()
+
+
 # --- rules and destinations -----------------------------------------------------------------------
 
 
@@ -430,7 +461,8 @@ def test_a_rule_whose_peers_are_off_waits_and_goes_on_by_the_rules_of_then() -> 
         row.refresh_from_db()
         assert (row.state, row.attempts) == (State.REPORTED, 0)
         assert row.last_error == "routing rule all: none of its Peers receives reports now"
-        Peer.objects.update(is_destination=True, language=Language.CHINESE)
+        peer.is_destination, peer.language = True, Language.CHINESE
+        peer.save()
         pipeline.deliver_waiting()
         row.refresh_from_db()
         assert row.state == State.DELIVERED

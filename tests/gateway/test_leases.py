@@ -6,6 +6,7 @@ import datetime
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from django.db import connection, connections, transaction
@@ -18,7 +19,7 @@ from pytest_django import Settings
 from rows import make_instance
 
 from gateway import leases
-from gateway.models import Instance, Report, Transition
+from gateway.models import Instance, Peer, Report, Rule, Transition
 from gateway.states import (
     RESUME,
     TRANSITIONS,
@@ -224,6 +225,25 @@ def test_waiting_for_configuration_spends_no_attempt() -> None:
     leases.wait_for_configuration(row, "no destination")
     row.refresh_from_db()
     assert (row.attempts, row.lease_token, row.last_error) == (0, None, "no destination")
+
+
+@pytest.mark.django_db
+def test_what_waits_for_configuration_keeps_out_of_the_way_until_a_person_changes_some() -> None:
+    make_instance(state=State.REPORTED)
+    peer = Peer.objects.create(title="PACS", host="pacs")
+    rule_of_all = Rule(name="all")
+    changes: tuple[Callable[[], None], ...] = (
+        peer.save,
+        rule_of_all.save,
+        lambda: rule_of_all.destinations.add(peer),
+    )
+    for change in changes:
+        (row,) = leases.claim(State.REPORTED)
+        leases.wait_for_configuration(row, "no destination")
+        row.refresh_from_db()
+        assert row.not_before > timezone.now() + datetime.timedelta(seconds=60)
+        assert not leases.claim(State.REPORTED)
+        change()
 
 
 @pytest.mark.django_db
