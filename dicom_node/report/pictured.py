@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import UID
 
-from dicom_node import codes
+from dicom_node import codes, contexts
 from dicom_node.report.document import PDF, RESULT_PAGE, SERIES_DESCRIPTION, Kind, header, moment
 from dicom_node.report.painting import Raster, paint
 from dicom_node.report.printing import print_pdf
@@ -24,6 +24,10 @@ from dicom_node.report.speech import Speech
 from dicom_node.report.uids import DerivedUids
 
 _DERIVATION: Final = "ECG page with the findings of a network beside it; not verified"
+#: What only the transfer syntax may tell; JPEG 2000 can be without loss, but nobody says it is.
+_LOSSY: Final = frozenset(
+    {contexts.JPEG_BASELINE, contexts.JPEG_EXTENDED, contexts.JPEG_LS_NEAR, contexts.JPEG_2000}
+)
 _DECIMAL: Final = re.compile(r"\d+(\.\d+)?")
 
 
@@ -111,7 +115,9 @@ def _requests(source: Source) -> list[Dataset]:
 
 def _copy_lossy(source: Dataset, target: Dataset) -> None:
     """Once compressed with loss, an image and all that is derived from it stay so (C.7.6.1.1.5)."""
-    if str(source.get("LossyImageCompression", "")) != "01":
+    meta = getattr(source, "file_meta", None)
+    is_stored_so = meta is not None and str(meta.get("TransferSyntaxUID", "")) in _LOSSY
+    if str(source.get("LossyImageCompression", "")) != "01" and not is_stored_so:
         return
     target.LossyImageCompression = "01"
     ratios = _values(source.get("LossyImageCompressionRatio"))

@@ -12,6 +12,7 @@ import pytest
 from judges import dcentvfy, dciodvfy, pixelmed
 from peers import dcmtk
 from pydicom import Dataset, dcmread
+from pydicom.uid import UID
 from report_cases import (
     OTHER_REGION,
     REGION,
@@ -141,6 +142,20 @@ def test_a_page_of_a_lossy_picture_is_lossy() -> None:
     page = compose(ds, result(), "result_page")["result_page"]
     assert (page.LossyImageCompression, page.LossyImageCompressionRatio) == ("01", 12.5)
     assert page.LossyImageCompressionMethod == "ISO_10918_1"
+
+
+@pytest.mark.parametrize(
+    ("syntax", "lossy"), [(n, True) for n in (50, 51, 81, 91)] + [(n, False) for n in (70, 80, 90)]
+)
+def test_a_page_of_a_picture_that_is_stored_lossy_is_lossy_though_its_header_does_not_say_so(
+    syntax: int, lossy: bool, tmp_path: Path
+) -> None:
+    ds = source()
+    ds.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2.4.{syntax}")
+    page = compose(ds, result(), "result_page")["result_page"]
+    assert page.get("LossyImageCompression") == ("01" if lossy else None)
+    (tmp_path / "page.dcm").write_bytes(report.to_bytes(page))
+    assert dciodvfy(tmp_path / "page.dcm") == []
 
 
 @pytest.mark.parametrize(("name", "kind"), [("waveform", "WAVEFORM"), ("document", "COMPOSITE")])
