@@ -10,22 +10,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import re
 import socket
 import ssl
 import threading
 import time
-from typing import Final
-from urllib.parse import urlsplit
+from concurrent.futures import Future
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ValidationError
 
 TIMEOUT_S: Final = 5.0
-"""For connecting, and for each wait."""
+"""For looking the host up, for connecting, and for each wait."""
 
 TOTAL_S: Final = 10.0
 """For all of it: a receiver that answers a letter a second ends here."""
 
 MAX_BODY_BYTES: Final = 16 << 10
+_MAX_STATUS_BYTES: Final = 4096
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r?\n")
 
 
 class NotTaken(RuntimeError):
@@ -88,9 +92,7 @@ def post(url: str, body: bytes, *, key: str, secret: str) -> None:
         headers["X-ECG-Signature"] = sign(secret, timestamp, body)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        status = _exchange(
-            _connection(parts.scheme, parts.hostname or "", parts.port), path, body, headers
-        )
+        status = _exchange(parts, path, body, headers, _Budget(TOTAL_S))
     except TimeoutError:
         raise NotTaken("no answer in time") from None
     except (OSError, http.client.HTTPException) as error:
@@ -102,34 +104,98 @@ def post(url: str, body: bytes, *, key: str, secret: str) -> None:
         raise NotTaken(f"answered {status}")
 
 
-def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
-    return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+class _Budget:
+    """What is left of the time for one message."""
+
+    def __init__(self, total_s: float) -> None:
+        self._ends_at = time.monotonic() + total_s
+
+    def next_wait_s(self) -> float:
+        """Return how long the next wait may be; TimeoutError when nothing is left."""
+        left_s = self._ends_at - time.monotonic()
+        if left_s <= 0.0:
+            raise TimeoutError
+        return min(TIMEOUT_S, left_s)
 
 
 def _exchange(
-    connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]
+    parts: SplitResult, path: str, body: bytes, headers: dict[str, str], budget: _Budget
 ) -> int:
     """Return the status of the answer; TimeoutError when it took too long altogether."""
-    is_late = threading.Event()
-
-    def end() -> None:
-        is_late.set()
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(TOTAL_S, end)
-    timer.daemon = True
-    timer.start()
+    host, is_secure = parts.hostname or "", parts.scheme == "https"
+    kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+    connection = kind(host, parts.port)
     try:
+        connection.sock = _connected(host, connection.port, budget)
+        if is_secure:
+            connection.sock = _secured(connection.sock, host, budget)
+        connection.sock.settimeout(budget.next_wait_s())
         connection.request("POST", path, body, headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        if is_late.is_set():
-            raise TimeoutError from error
-        raise
+        return _status(connection.sock, budget)
     finally:
-        timer.cancel()
         connection.close()
+
+
+def _connected(host: str, port: int, budget: _Budget) -> socket.socket:
+    """Connect to the first address of a host that answers."""
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, address in _addresses(host, port, budget):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(budget.next_wait_s())
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def _addresses(host: str, port: int, budget: _Budget) -> list[Any]:
+    """Look a host up in a thread: the system's own lookup cannot be given a time."""
+    found: Future[list[Any]] = Future()
+
+    def look_up() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.set_exception(error if isinstance(error, OSError) else OSError("no host name"))
+
+    threading.Thread(target=look_up, name="lookup", daemon=True).start()
+    return found.result(budget.next_wait_s())
+
+
+def _secured(sock: socket.socket, host: str, budget: _Budget) -> ssl.SSLSocket:
+    """Shake hands; the socket's timeout holds for the whole of it."""
+    context = ssl.create_default_context()
+    secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        secured.settimeout(budget.next_wait_s())
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
+def _status(sock: socket.socket, budget: _Budget) -> int:
+    """Read the status of the answer and nothing behind it, but past interim answers (1xx)."""
+    read = b""
+    while True:
+        if found := _STATUS.match(read):
+            if not found[1].startswith(b"1"):
+                return int(found[1])
+            _, end, rest = read.partition(b"\r\n\r\n")
+            if end:
+                read = rest
+                continue
+            if len(read) > _MAX_STATUS_BYTES:
+                raise http.client.BadStatusLine("an endless interim answer")
+        elif len(read) > _MAX_STATUS_BYTES or b"\n" in read:
+            raise http.client.BadStatusLine("not HTTP")
+        sock.settimeout(budget.next_wait_s())
+        more = sock.recv(1024)
+        if not more:
+            raise http.client.RemoteDisconnected("no status")
+        read += more

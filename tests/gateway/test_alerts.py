@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -275,6 +277,77 @@ def test_every_wait_has_an_end(
     assert alert.outcome == Alert.Outcome.WAITING
     assert alert.last_error.startswith("no answer")
     assert "127.0.0.1" not in alert.last_error
+
+
+@contextmanager
+def answering(first: bytes, drop: bytes = b"", *, every_s: float = 0.1) -> Iterator[int]:
+    """Listen; answer `first`, then a `drop` at a time: no HTTP server, nor one of TLS."""
+    stopped = threading.Event()
+
+    def answer() -> None:
+        try:
+            client, _ = server.accept()
+            with client:
+                client.sendall(first)
+                while not stopped.wait(every_s):
+                    client.sendall(drop)
+        except OSError:
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        stopped.set()
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+@pytest.mark.parametrize("drop", [b"", b"\0"], ids=["hangs", "drips"])
+def test_a_handshake_that_does_not_end_is_ended(
+    drop: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "TOTAL_S", 1.0)
+    # A record of 16 KB that begins: TLS waits for the rest of it.
+    with answering(b"\x16\x03\x03\x40\x00\x02", drop) as port:
+        began = time.monotonic()
+        with pytest.raises(webhook.NotTaken, match="no answer in time"):
+            webhook.post(f"https://127.0.0.1:{port}/", b"{}", key="1", secret="")
+    assert time.monotonic() - began < 3
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "TOTAL_S", 1.0)
+    found = threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        found.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    began = time.monotonic()
+    with pytest.raises(webhook.NotTaken, match="no answer in time"):
+        webhook.post("http://ward.example.org/", b"{}", key="1", secret="")
+    assert time.monotonic() - began < 3
+    found.set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 202 Accepted\r\n", None),
+        (b"HTTP/1.0 204 \r\n", None),
+        (b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 410 Gone\r\n", "answered 410"),
+        (b"220 mail.example.org ESMTP\r\n", "no answer: BadStatusLine"),
+        (b"H" * 5000, "no answer: BadStatusLine"),
+        (b"HTTP/1.1 100 \r\n" + b"X: y\r\n" * 900, "no answer: BadStatusLine"),
+    ],
+)
+def test_the_status_alone_decides(answer: bytes, reason: str | None) -> None:
+    with answering(answer) as port:
+        expected = pytest.raises(webhook.NotTaken, match=reason) if reason else nullcontext()
+        with expected:
+            webhook.post(f"http://127.0.0.1:{port}/", b"{}", key="1", secret="")
 
 
 def test_a_receiver_that_is_away_costs_one_wait_and_others_are_told(receiver: Receiver) -> None:
