@@ -272,6 +272,8 @@ class Enquiry(DIMSEServiceProvider):  # type: ignore[misc]
             message = None
         if isinstance(message, Answer | Incoming):
             if time.monotonic() > deadline:
+                if isinstance(message, Incoming):
+                    message.reception.discard()
                 self._too_late("the peer did not come to an end in time")
             return message
         if self._fault:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from peers import Orthanc, eventually
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
-from dicom_node import contexts, scu
+from dicom_node import contexts, enquiry, scu
 from dicom_node.capture import secondary_capture
 from dicom_node.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.entity import ApplicationEntity
@@ -216,6 +217,25 @@ def test_an_archive_that_falls_silent_is_left_and_half_an_object_with_it(shelf: 
         over.set()
     assert len(shelf.instances) == 1
     assert not list(shelf.incoming.iterdir())
+
+
+def test_an_object_that_comes_when_the_time_is_over_leaves_nothing_behind(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that the object comes while it is waited for.
+    monkeypatch.setattr(enquiry, "_POLL_S", 10.0)
+
+    def endless(_event: Any) -> Iterator[Any]:
+        yield 1000
+        for _ in range(1000):
+            yield 0xFF00, ecg()
+
+    before = psutil.Process().open_files()
+    with archive(endless) as peer, pytest.raises(PeerTimeout, match="in time"):
+        shelf.get(peer, study(ecg()), total_s=1.0)
+    assert shelf.instances
+    assert not list(shelf.incoming.iterdir())
+    assert psutil.Process().open_files() == before
 
 
 def test_an_archive_without_c_get_says_so(shelf: Shelf) -> None:
