@@ -18,7 +18,7 @@ sends the reports out again. The tour, in reading order:
 ``pipeline``              who drives the steps: ``analysis``, ``composition``, ``delivery``
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead
 ``dispatching``           what is still meant for whom when Peers, rules or people have changed
-``alerts``, ``webhook``   who is told of a finding within seconds
+``alerts``                who is told of a finding within seconds, by ``webhook`` or ``mail``
 ``loops``                 results of ours that come back
 ``tasks``, ``celery``     the same steps on queues, and the sweeper that rings again
 ``management/commands``   what a person types

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -26,7 +26,7 @@ from django.utils import timezone
 from dicom_node.charset import decode_dataset
 from dicom_node.errors import DicomError
 from dicom_node.image import read_header
-from gateway import doorbell, spool, webhook
+from gateway import doorbell, mail, spool, webhook
 from gateway.leases import MAX_BACKOFF_S, TEXT_LENGTH
 from gateway.models import Alert, AlertRule, Door, Installation, Instance
 from gateway.outputs import FINDINGS
@@ -41,7 +41,6 @@ CLAIM_S: Final = 60.0
 GO_S: Final = 120.0
 """How long one task goes on."""
 
-EMAIL_TIMEOUT_S: Final = 10.0
 _MEANINGS: Final = dict(FINDINGS)
 
 
@@ -214,9 +213,15 @@ def _send(alert: Alert) -> bool:
     try:
         _tell(alert)
     except Exception as error:  # noqa: BLE001 (whatever a mail server or a network brings)
+        if isinstance(error, mail.NotSent) and error.reached:
+            alert.reached = [*alert.reached, *error.reached]
+            Alert.objects.filter(pk=alert.pk).update(reached=alert.reached)
         _write_failure(alert, _reason(error))
         return False
-    _held(alert).update(outcome=Alert.Outcome.SENT, ended_at=timezone.now(), last_error="")
+    # Whoever believes to hold the row by now: what was sent is sent, and not sent again.
+    Alert.objects.filter(pk=alert.pk).exclude(outcome=Alert.Outcome.SENT).update(
+        outcome=Alert.Outcome.SENT, ended_at=timezone.now(), last_error=""
+    )
     log.info("alert sent", alert=alert.pk, rule=alert.rule_id, instance=alert.instance_id)
     return True
 
@@ -230,21 +235,21 @@ def _tell(alert: Alert) -> None:
         return
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in told.items()]
     probability = "" if told["probability"] is None else f" {told['probability']:.1%}"
-    EmailMessage(
+    addresses = alert.rule.addresses
+    email = EmailMessage(
         subject=f"ECG alert: {told['name']}{probability}",
         body="\n".join(lines) + "\n",
-        to=alert.rule.addresses,
+        to=addresses,
         headers={"Message-ID": f"<{told['id']}@ecg-gateway>", "Auto-Submitted": "auto-generated"},
-        connection=get_connection(timeout=EMAIL_TIMEOUT_S),
-    ).send()
+    )
+    mail.send(email, [address for address in addresses if address not in alert.reached])
 
 
 def _reason(error: Exception) -> str:
     """Say what went wrong without repeating what was sent, or where to."""
-    if isinstance(error, webhook.NotTaken):
+    if isinstance(error, webhook.NotTaken | mail.NotSent):
         return str(error)
-    code = getattr(error, "smtp_code", None)
-    said = f"answered {code}" if code else getattr(error, "strerror", None) or ""
+    said = getattr(error, "strerror", None) or ""
     return f"{type(error).__name__}{f': {said}' if said else ''}"
 
 

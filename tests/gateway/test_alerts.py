@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import importlib
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +27,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
-from programs import eventually, free_port
+from programs import eventually, free_port, require
 from pytest_django import Settings
 
 from gateway import alerts, doorbell, spool, tasks, webhook
+from gateway import mail as mail_out
 from gateway.celery import app
 from gateway.models import Alert, AlertRule, Finding, Instance
 from gateway.states import State
@@ -41,7 +45,7 @@ SECRET = "a shared secret"
 class Receiver:
     """An HTTP server that keeps what it is told, and answers what a test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None, key: Path | None = None) -> None:
         self.status = 204
         self.location = ""
         self.hang = threading.Event()
@@ -67,6 +71,13 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            # In the thread of each client: a handshake that fails then ends that thread alone.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def drip(self, out: Any) -> None:
@@ -316,6 +327,25 @@ def test_a_handshake_that_does_not_end_is_ended(
     assert time.monotonic() - began < 3
 
 
+def test_over_tls_a_receiver_is_told_when_its_certificate_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = [str(require("openssl")), "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    server = Receiver(certificate, key)
+    url = server.url.replace("http://127.0.0.1", "https://localhost")
+    with pytest.raises(webhook.NotTaken, match="certificate"):
+        webhook.post(url, b"{}", key="1", secret="")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    webhook.post(url, b"{}", key="1", secret="")
+    server.close()
+    ((_, body),) = server.told
+    assert body == b"{}"
+
+
 def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TOTAL_S", 1.0)
     found = threading.Event()
@@ -473,7 +503,26 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.refusal = ""
+        self.unknown: set[str] = set()
+        self.delay_s = 0.0
         self.mails: list[tuple[list[str], bytes]] = []
+
+    async def handle_MAIL(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        await asyncio.sleep(self.delay_s)  # the fault itself
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if address in self.unknown:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         if self.refusal:
@@ -507,9 +556,12 @@ def test_mail_goes_to_each_address_and_is_tried_again(mailbox: Mailbox) -> None:
     alerts.send_waiting()
     alert.refresh_from_db()
     assert alert.outcome == Alert.Outcome.SENT
-    ((recipients, content),) = mailbox.mails
-    assert recipients == ["a@example.org", "b@example.org"]
+    (first, content), (second, same) = mailbox.mails
+    assert (first, second) == (["a@example.org"], ["b@example.org"])
+    assert content == same
+    assert b"\n" not in content.replace(b"\r\n", b"")
     mail = message_from_bytes(content)
+    assert mail["To"] == "a@example.org, b@example.org"
     assert mail["Subject"] == "ECG alert: Atrial fibrillation 93.1%"
     assert str(alert.pk) in mail["Message-ID"]
     text = mail.get_payload(decode=True)
@@ -517,6 +569,59 @@ def test_mail_goes_to_each_address_and_is_tried_again(mailbox: Mailbox) -> None:
     assert b"https://ecg.example.org/desk/" in text
     assert b"AI result, unverified" in text
     assert b"SECRET" not in content
+
+
+def test_one_address_of_several_that_is_refused_is_not_sent_and_the_others_get_it_once(
+    mailbox: Mailbox,
+) -> None:
+    target = "a@example.org, gone@example.org, b@example.org"
+    alert = make_alert(fibrillating(), make_alert_rule(channel="email", target=target))
+    mailbox.unknown = {"gone@example.org"}
+    for _ in range(2):
+        alerts.send_waiting()
+        alert.refresh_from_db()
+        assert alert.outcome == Alert.Outcome.WAITING
+        assert alert.last_error.endswith("refused: answered 550")
+    assert alert.reached == ["a@example.org", "b@example.org"]
+    mailbox.unknown = set()
+    alerts.send_waiting()
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.SENT
+    told = [recipients for recipients, _ in mailbox.mails]
+    assert told == [["a@example.org"], ["b@example.org"], ["gone@example.org"]]
+
+
+def test_a_mail_server_that_takes_its_time_is_ended_before_the_claim_ends(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No wait is longer than one may be, but all together are.
+    monkeypatch.setattr(mail_out, "TOTAL_S", 0.7)
+    mailbox.delay_s = 0.3
+    target = ",".join(f"{number}@example.org" for number in range(9))
+    alert = make_alert(fibrillating(), make_alert_rule(channel="email", target=target))
+    began = time.monotonic()
+    alerts.send_waiting()
+    assert time.monotonic() - began < 2
+    alert.refresh_from_db()
+    assert (alert.outcome, alert.last_error) == (Alert.Outcome.WAITING, "no answer in time")
+    assert alert.reached
+    assert mail_out.TOTAL_S + 2 * mail_out.TIMEOUT_S < alerts.CLAIM_S
+
+
+def test_what_was_sent_is_sent_even_by_who_lost_the_row_meanwhile(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alert = make_alert(fibrillating(), make_alert_rule(target=receiver.url))
+    tell = alerts._tell
+
+    def outlast_the_claim(claimed: Alert) -> None:
+        tell(claimed)
+        Alert.objects.filter(pk=claimed.pk).update(attempts=7)
+
+    monkeypatch.setattr(alerts, "_tell", outlast_the_claim)
+    assert alerts.send_waiting() == 1
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.SENT
 
 
 def test_a_mail_server_that_is_away_is_a_reason(settings: Settings) -> None:
