@@ -282,6 +282,21 @@ def test_an_alert_rule_is_checked_and_says_what_it_tells(chief: Client) -> None:
     assert "link only" in listed
 
 
+def test_what_waits_ends_when_its_rule_is_switched_off_and_still_says_what_was_found(
+    chief: Client,
+) -> None:
+    alert = make_alert(analyse(make_ecg(), {"af": 0.93}))
+    given = {"name": "AF", "finding": "pvc", "channel": "webhook", "target": alert.rule.target}
+    address = reverse("admin:gateway_alertrule_change", args=[alert.rule_id])
+    assert chief.post(address, given).status_code == 302
+    alert.refresh_from_db()
+    assert alert.outcome == Alert.Outcome.WITHDRAWN
+    page = text(chief, "admin:gateway_alert_change", alert.pk)
+    assert "Atrial fibrillation 93.0%, present" in page
+    assert "its rule was switched off" in page
+    assert "Withdrawn" in text(chief, "admin:gateway_alert_changelist")
+
+
 def test_a_failed_alert_is_told_on_the_front_page_and_tried_again(
     reader: Client, chief: Client
 ) -> None:
