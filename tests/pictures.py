@@ -13,10 +13,13 @@ from pydicom import Dataset
 from dicom_node.capture import secondary_capture
 from gateway.demonstration import bundled_recording
 from models.corpus import draw_page
+from models.corpus.layouts import Layout
 
 
 @functools.cache
-def page(layout: str = "3x4+1", style: str = "pink", seed: int = 1) -> npt.NDArray[np.uint8]:
+def page(
+    layout: str | Layout = "3x4+1", style: str = "pink", seed: int = 1
+) -> npt.NDArray[np.uint8]:
     """Return the recording of pydicom's wheel drawn as paper: (rows, columns, 3) uint8."""
     signal_uv, rate_hz = bundled_recording()
     return draw_page(signal_uv, rate_hz, layout, style, seed)

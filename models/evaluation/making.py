@@ -32,7 +32,8 @@ from models.train import balanced_shares
 
 GOOD_PAGES_REFUSED: Final = 0.002
 """Share of good validation pages that each page kind's threshold may refuse."""
-LEAST_KIND_THRESHOLD: Final = 0.5
+LEAST_KIND_THRESHOLD: Final = 0.2
+"""No page is refused as of a kind that is less probable: balanced batches ask seldom for kinds."""
 _FAMILIAR_PAGES: Final = 1500
 _BATCH: Final = 64
 
@@ -120,7 +121,7 @@ def _kind_thresholds(
 ) -> dict[str, float]:
     """From which probability on a page is of a kind that is not read.
 
-    As low as one in two, and as high as good pages ask for. A network that has not learned the
+    As low as one in five, and as high as good pages ask for. A network that has not learned the
     kinds (they are told no better than by chance) refuses none.
     """
     thresholds = {}

@@ -20,6 +20,7 @@ from pytest_django import Settings
 from scripted import ScriptedArchive
 
 from dicom_node import report
+from dicom_node.capture import multi_frame_capture
 from dicom_node.scp import ReceivedInstance
 from dicom_node.status import Status
 from gateway import dispatching, ingest, leases, network, pipeline, sources, spool
@@ -28,6 +29,7 @@ from gateway.models import Alert, AlertRule, Delivery, Finding, Instance, Peer, 
 from gateway.outputs import Output
 from gateway.states import State
 from models.corpus import STYLES, draw_page, simulate
+from models.corpus.layouts import SIX_LEAD_LAYOUTS
 from models.labels import KEYS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -294,6 +296,22 @@ def test_every_page_of_an_object_is_read_and_each_finding_names_its_own() -> Non
     assert [one["reason"] is None for one in row.pages] == [False, True, True]
     assert {finding.frame_number for finding in row.findings.all()} <= {2, 3}
     assert row.transitions.get(event="analyse").detail.endswith("on page 2, 3")
+
+
+def test_limb_leads_and_chest_leads_on_two_pages_are_read_as_one_ecg() -> None:
+    limb, chest = (page(layout) for layout in SIX_LEAD_LAYOUTS[:2])
+    ds = multi_frame_capture([limb, chest], picture(limb))
+    row = take(ds)
+    analyse_and_compose()
+    row.refresh_from_db()
+    assert row.state == State.REPORTED, row.reason
+    assert [one["joined_with"] for one in row.pages] == [2, 1]
+    whole = take(picture(page("6x2")))
+    analyse_and_compose()
+    for finding in row.findings.all():
+        same = whole.findings.get(key=finding.key)
+        assert finding.verdict == same.verdict, finding.key
+        assert finding.probability == pytest.approx(same.probability, abs=0.15), finding.key
 
 
 def test_a_result_of_ours_that_comes_back_is_never_analysed() -> None:
