@@ -54,7 +54,7 @@ class PageReading:
     region : four (column, row) corners, or None
         The tracing in the picture.
     kinds : tuple of str
-        Those of `models.labels.PAGE_KINDS` that it is.
+        Those of `models.labels.PAGE_KINDS` that it is, the most probable first.
     """
 
     readable: bool
@@ -160,11 +160,12 @@ class Predictor:
         return self._familiarity.distance(features) / self._familiarity.limit
 
     def _kinds(self, logits: NDArray[np.float32]) -> tuple[str, ...]:
-        """Of which kinds a page is that are not read."""
+        """Of which kinds a page is that are not read, the most probable first."""
         of_kinds = np.clip(logits[len(KEYS) : len(KEYS) + len(PAGE_KINDS)], -30.0, 30.0)
         probable = dict(zip(PAGE_KINDS, 1.0 / (1.0 + np.exp(-of_kinds)), strict=False))
         thresholds = self.card.page_kind_thresholds
-        return tuple(kind for kind, limit in thresholds.items() if probable[kind] >= limit)
+        kinds = [kind for kind, limit in thresholds.items() if probable[kind] >= limit]
+        return tuple(sorted(kinds, key=lambda kind: -probable[kind]))
 
     def _findings(self, probabilities: NDArray[np.float64]) -> tuple[Finding, ...]:
         calibration = self.card.calibration
