@@ -8,8 +8,9 @@ Rules
   normal as its least normal page.
 * Two pages in a row that show six leads each, in six rows, are halves of one ECG: limb leads, then
   chest leads, as some recorders print them. They are laid side by side, as a page of two columns,
-  and that is read. A half at 25 mm/s runs for ten seconds, of which the first five are taken; at
-  50 mm/s it runs for five.
+  and that is read; of the ten seconds of each, the first five are taken. At 50 mm/s a page of six
+  leads and one of twelve in two columns are too much alike to be told apart, and joining two of the
+  latter would make an ECG up: such halves stay refused.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _halves(pages: Sequence[_Read]) -> Iterator[tuple[_Read, _Read]]:
 def _is_half(page: _Read) -> bool:
     return (
         page.reading is not None
-        and "six_leads" in page.reading.kinds
+        and page.reading.kinds == ("six_leads",)
         and page.reading.quality.get("rows") == _HALF_ROWS
     )
 
@@ -151,8 +152,6 @@ def _side_by_side(first: _Read, second: _Read) -> Page:
 
 def _five_seconds(half: _Read) -> np.ndarray[Any, np.dtype[np.uint8]]:
     grey = _page(half).grey
-    if half.reading is not None and "fast_paper" in half.reading.kinds:
-        return grey
     return grey[:, : grey.shape[1] // 2]
 
 
