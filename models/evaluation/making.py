@@ -32,8 +32,9 @@ from models.train import balanced_shares
 
 GOOD_PAGES_REFUSED: Final = 0.002
 """Share of good validation pages that each page kind's threshold may refuse."""
-LEAST_KIND_THRESHOLD: Final = 0.2
-"""No page is refused as of a kind that is less probable: balanced batches ask seldom for kinds."""
+LEAST_KIND_THRESHOLD: Final = {"six_leads": 0.2, "fast_paper": 0.5}
+"""No page is refused as of a kind that is less probable. Six leads are hard to tell, and a network
+that is seldom asked for them is seldom sure; a slow heart looks a little like fast paper."""
 _FAMILIAR_PAGES: Final = 1500
 _BATCH: Final = 64
 
@@ -121,8 +122,8 @@ def _kind_thresholds(
 ) -> dict[str, float]:
     """From which probability on a page is of a kind that is not read.
 
-    As low as one in five, and as high as good pages ask for. A network that has not learned the
-    kinds (they are told no better than by chance) refuses none.
+    As low as `LEAST_KIND_THRESHOLD`, and as high as good pages ask for. A network that has not
+    learned the kinds (they are told no better than by chance) refuses none.
     """
     thresholds = {}
     for place, kind in enumerate(PAGE_KINDS):
@@ -135,7 +136,7 @@ def _kind_thresholds(
         ours = 1.0 / (1.0 + np.exp(-np.clip(logits[:, column].astype(np.float64), -30, 30)))
         theirs = 1.0 / (1.0 + np.exp(-np.clip(good[:, column].astype(np.float64), -30, 30)))
         least = float(np.quantile(theirs, 1.0 - GOOD_PAGES_REFUSED))
-        threshold = min(max(LEAST_KIND_THRESHOLD, least), 0.999)
+        threshold = min(max(LEAST_KIND_THRESHOLD[kind], least), 0.999)
         if len(ours) and float((ours >= threshold).mean()) > 0.5:
             thresholds[kind] = round(threshold, 4)
     return thresholds
