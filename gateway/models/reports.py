@@ -48,7 +48,7 @@ class Dispatch(models.Model):
         STORED = "stored", "Stored"
         REPLACED = "replaced", "Refused, another was sent"
         REFUSED = "refused", "Refused"
-        WITHDRAWN = "withdrawn", "No destination any more"
+        WITHDRAWN = "withdrawn", "No longer meant"
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="dispatches")
     peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="dispatches")
