@@ -16,6 +16,7 @@ class State(models.TextChoices):
     ANALYSED = "analysed", "Analysed"
     REPORTED = "reported", "Reported"
     DELIVERED = "delivered", "Delivered"
+    PROVEN = "proven", "Proven"
     REJECTED = "rejected", "Rejected"
     FAILED = "failed", "Failed"
     SET_ASIDE = "set_aside", "Set aside (conflict)"
@@ -28,6 +29,8 @@ class Event(models.TextChoices):
     REJECT = "reject", "not an ECG page we can read"
     COMPOSE = "compose", "reports written"
     DELIVER = "deliver", "reports stored by every destination"
+    PROVE = "prove", "every destination has shown that it keeps the reports"
+    MISS = "miss", "a destination does not have what it accepted"
     GIVE_UP = "give_up", "attempts spent or trying again cannot help"
     RESUME_ANALYSIS = "resume_analysis", "a person asked to analyse again"
     RESUME_COMPOSITION = "resume_composition", "a person asked to compose again"
@@ -42,6 +45,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.ANALYSED, Event.GIVE_UP): State.FAILED,
     (State.REPORTED, Event.DELIVER): State.DELIVERED,
     (State.REPORTED, Event.GIVE_UP): State.FAILED,
+    (State.DELIVERED, Event.PROVE): State.PROVEN,
+    (State.DELIVERED, Event.MISS): State.REPORTED,
+    (State.PROVEN, Event.MISS): State.REPORTED,
     (State.FAILED, Event.RESUME_ANALYSIS): State.RECEIVED,
     (State.FAILED, Event.RESUME_COMPOSITION): State.ANALYSED,
     (State.FAILED, Event.RESUME_DELIVERY): State.REPORTED,
@@ -79,6 +85,5 @@ def diagram() -> str:
     """Return the table as a Mermaid state diagram, the picture in the documentation."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.RECEIVED.name}"]
     lines += [f"    {s.name} --> {t.name}: {e.value}" for (s, e), t in TRANSITIONS.items()]
-    ends = [s for s in State if not any(origin is s for origin, _ in TRANSITIONS)]
-    lines += [f"    {s.name} --> [*]" for s in ends if s is not State.SET_ASIDE]
+    lines += [f"    {s.name} --> [*]" for s in (State.PROVEN, State.REJECTED)]
     return "\n".join(lines) + "\n"

@@ -27,6 +27,7 @@ _STATES = {
     State.ANALYSED: ("progress", "neurology"),
     State.REPORTED: ("progress", "description"),
     State.DELIVERED: ("good", "check_circle"),
+    State.PROVEN: ("good", "verified"),
     State.REJECTED: ("quiet", "block"),
     State.FAILED: ("bad", "error"),
     State.SET_ASIDE: ("warn", "content_copy"),

@@ -9,11 +9,15 @@
 ``routing``      Rule
 ``alerts``       AlertRule, Alert
 ``backfill``     Backfill
+``proof``        Commitment, CustodyRequest
+``circuits``     Circuit, Line
+``retention``    Disposal
 ===============  ==================================================================
 """
 
 from gateway.models.alerts import Alert, AlertRule
 from gateway.models.backfill import Backfill
+from gateway.models.circuits import Circuit, Line
 from gateway.models.instances import (
     Association,
     Door,
@@ -24,7 +28,9 @@ from gateway.models.instances import (
     Transition,
 )
 from gateway.models.peers import Installation, Peer, RefusedOutput
+from gateway.models.proof import Commitment, CustodyRequest
 from gateway.models.reports import Delivery, Dispatch, Report
+from gateway.models.retention import Disposal
 from gateway.models.routing import Rule
 
 __all__ = [
@@ -32,12 +38,17 @@ __all__ = [
     "AlertRule",
     "Association",
     "Backfill",
+    "Circuit",
+    "Commitment",
+    "CustodyRequest",
     "Delivery",
     "Dispatch",
+    "Disposal",
     "Door",
     "Finding",
     "Installation",
     "Instance",
+    "Line",
     "ModelVersion",
     "Peer",
     "RefusedOutput",

@@ -156,6 +156,9 @@ class Instance(models.Model):
         blank=True,
         help_text="Of an object with several pages: what became of each, first to last.",
     )
+    aged_out_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its bytes were removed; the row stays."
+    )
 
     class Meta:
         verbose_name = "ECG"

@@ -15,6 +15,15 @@ from dicom_node.entity import ApplicationEntity
 from gateway.outputs import UID_LENGTH, Language, Output, usual_outputs, validate_outputs
 
 
+class Proof(models.TextChoices):
+    """How a Peer shows that it keeps what it accepted."""
+
+    AUTO = "auto", "Storage Commitment, or else a read-back"
+    COMMITMENT = "commitment", "Storage Commitment"
+    QUERY = "query", "Read-back"
+    NONE = "none", "Not at all"
+
+
 class Peer(models.Model):
     """An Application Entity we know: one that may send to us, one we deliver to, or both.
 
@@ -50,6 +59,29 @@ class Peer(models.Model):
         choices=Language,
         default=Language.ENGLISH,
         help_text="Of the sentences in its reports.",
+    )
+    proof = models.CharField(
+        max_length=16,
+        choices=Proof,
+        default=Proof.AUTO,
+        help_text="How it shows that it keeps what it accepted.",
+    )
+    qido_url = models.URLField(
+        "QIDO-RS address",
+        blank=True,
+        help_text="Of its DICOMweb service, for the read-back; empty: by C-FIND.",
+    )
+    refuses_commitment_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Seen to have no Storage Commitment: it is read back instead.",
+    )
+    max_lines = models.PositiveSmallIntegerField(
+        "associations at once",
+        default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(32)],
+        help_text="At most so many of ours at a time, from all workers together.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from gateway.models.instances import Instance
 from gateway.models.peers import Peer
+from gateway.models.proof import Commitment
 from gateway.outputs import UID_LENGTH, Language, Output
 
 
@@ -22,6 +23,9 @@ class Report(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     spool_name = models.CharField(max_length=100, unique=True)
     composed_at = models.DateTimeField(default=timezone.now)
+    aged_out_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its bytes were removed; the row stays."
+    )
 
     class Meta:
         ordering = ("-composed_at", "kind")
@@ -50,6 +54,11 @@ class Dispatch(models.Model):
         REFUSED = "refused", "Refused"
         WITHDRAWN = "withdrawn", "No longer meant"
 
+    class Means(models.TextChoices):
+        COMMITMENT = "commitment", "Storage Commitment"
+        QUERY = "query", "C-FIND"
+        QIDO = "qido", "QIDO-RS"
+
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="dispatches")
     peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="dispatches")
     rule = models.CharField(
@@ -65,13 +74,37 @@ class Dispatch(models.Model):
     decided_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
 
+    # That a Peer answered Success is no proof that it keeps the object.
+    commitment = models.ForeignKey(
+        Commitment,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="dispatches",
+        help_text="The latest request that covers it.",
+    )
+    proof_due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text="When proof is asked for next; empty: nothing is left to ask.",
+    )
+    proof_attempts = models.PositiveIntegerField(default=0)
+    proof_error = models.CharField(max_length=300, blank=True)
+    proven_at = models.DateTimeField(null=True, blank=True)
+    proven_by = models.CharField(max_length=16, choices=Means, blank=True)
+
     class Meta:
         verbose_name_plural = "dispatches"
         ordering = ("-decided_at", "-pk")
         constraints = (
             models.UniqueConstraint(fields=("report", "peer"), name="report_is_meant_once"),
         )
-        indexes = (models.Index(fields=("outcome", "decided_at"), name="dispatch_waiting"),)
+        indexes = (
+            models.Index(fields=("outcome", "decided_at"), name="dispatch_waiting"),
+            # What the Desk lists as unproven, oldest first.
+            models.Index(fields=("outcome", "proven_at", "ended_at"), name="dispatch_unproven"),
+        )
 
     def __str__(self) -> str:
         return f"{self.report} for {self.peer.title}"

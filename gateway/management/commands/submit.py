@@ -43,6 +43,7 @@ _SAID = {
     State.FAILED: "failed",
     State.SET_ASIDE: "set aside: another object of this UID came earlier",
     State.DELIVERED: "reports delivered",
+    State.PROVEN: "reports delivered and proven",
     State.REPORTED: "reports written, on their way",
     State.ANALYSED: "analysed",
     State.RECEIVED: "received",
