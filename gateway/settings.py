@@ -25,7 +25,8 @@ env.read_env(BASE_DIR / ".env", overwrite=False)
 
 # --- Where things are ----------------------------------------------------------------------------
 ECG_DATA_DIR = Path(env.str("ECG_DATA_DIR", default="") or BASE_DIR / "var").resolve()
-ECG_SPOOL_DIR = ECG_DATA_DIR / "spool"
+ECG_SPOOL_DIR = Path(env.str("ECG_SPOOL_DIR", default="") or ECG_DATA_DIR / "spool").resolve()
+ECG_LOW_WATER_MB = env.int("ECG_LOW_WATER_MB", default=512)
 ECG_MODEL_DIR = env.str("ECG_MODEL_DIR", default="")
 
 # --- DICOM ---------------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ class Gateway:
         socket = self.folder / "valkey" / "valkey.sock"
 
         def ready() -> bool:
-            return is_listening(self.port) and is_listening(self.web_port) and socket.exists()
+            has_broker = bool(self.environment["BROKER_URL"]) or socket.exists()
+            return is_listening(self.port) and is_listening(self.web_port) and has_broker
 
         self._up.start(ready=ready, timeout_s=90)
 
@@ -122,6 +123,20 @@ class Gateway:
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+    def freeze(self) -> None:
+        """Stop every process in its tracks: to all others, a machine that is cut off."""
+        for process in self._everything():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let the processes go on where they were, with what they believe to hold."""
+        for process in reversed(self._everything()):
+            process.resume()
+
+    def _everything(self) -> list[psutil.Process]:
+        up = psutil.Process(self.pid)
+        return [up, *up.children(recursive=True)]
 
     def kill_up(self) -> None:
         """``kill -9`` the supervisor; its processes end with it, and their ports are free again."""
