@@ -18,11 +18,11 @@ COMPOSE = DEPLOY / "compose.yaml"
 OURS = ("listener", "analyst", "courier", "herald", "sweeper", "web")
 
 
-def config(**variables: str) -> dict[str, Any]:
+def config(file: Path = COMPOSE, /, **variables: str) -> dict[str, Any]:
     """Return the file with its variables filled in, as Compose would run it."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
     done = subprocess.run(
-        [require("docker-compose"), "-f", COMPOSE, "config"],
+        [require("docker-compose"), "-f", file, "config"],
         env=environment,
         capture_output=True,
         text=True,
@@ -130,3 +130,25 @@ def test_every_file_it_mounts_is_there(services: dict[str, Any]) -> None:
     mounts = [v.split(":")[0] for v in services["nginx"]["volumes"] if v.startswith("/")]
     made_by_the_runbook = DEPLOY / "tls"
     assert [path for path in mounts if not Path(path).exists()] in ([], [str(made_by_the_runbook)])
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> dict[str, Any]:
+    """Return the services of a further machine; its file lies beside a deploy/.env there."""
+    file = tmp_path / "compose.workers.yaml"
+    file.write_text((DEPLOY / "compose.workers.yaml").read_text())
+    (tmp_path / ".env").write_text((DEPLOY / "compose.env.example").read_text())
+    found: dict[str, Any] = config(file, DATABASE_URL="postgres://db/ecg")["services"]
+    return found
+
+
+def test_a_further_machine_runs_what_may_run_twice_with_the_same_commands(
+    workers: dict[str, Any], services: dict[str, Any]
+) -> None:
+    assert set(workers) == {"listener", "analyst", "courier"}
+    for name, service in workers.items():
+        assert service["command"] == services[name]["command"]
+        assert service["mem_limit"] == services[name]["mem_limit"]
+        assert service["read_only"] is True
+        assert service["environment"]["DATABASE_URL"] == "postgres://db/ecg"
+        assert "data:/var/lib/ecg-gateway:rw" in service["volumes"]
