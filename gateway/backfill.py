@@ -26,6 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from dicom_node.errors import AssociationError, Cancelled, DicomError
+from gateway import intake
 from gateway.archive import Archive, Candidate, Day
 from gateway.leases import TEXT_LENGTH
 from gateway.models import Backfill, Instance, Peer
@@ -161,8 +162,10 @@ class Run:
             By whoever set `stop`.
         ArchiveAway
             It does not answer; the next run goes on where this one ended.
+        IntakeShut
+            There is no room here for another ECG; likewise.
         DatabaseError, InterfaceError
-            Likewise ours.
+            Our database does not answer; likewise.
         """
         self._record(failures_count=0, last_error="", ended_at=None)
         self.row.refresh_from_db()
@@ -249,6 +252,7 @@ class Run:
             self._stop.wait(LOOK_S)
         if self._stop.is_set():
             raise Stopped
+        intake.require()
         self._last_s = time.monotonic()
 
 

@@ -1,8 +1,8 @@
 """One C-STORE becomes a file, a row and a status.
 
 Success (0x0000) is answered only after the bytes are flushed under their final name and the row is
-committed. Disk full or database down is 0xA700 (PS3.4 Table B.2-1), on which a sender keeps its
-copy. A broker that is down is nobody's concern here.
+committed. Disk full, or nearly so (:mod:`gateway.intake`), or database down is 0xA700 (PS3.4 Table
+B.2-1), on which a sender keeps its copy. A broker that is down is nobody's concern here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections, connections
 
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
-from gateway import keeping, peers
+from gateway import intake, keeping, peers
 from gateway.models import Association, Door
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,8 @@ def receive(received: ReceivedInstance) -> Status:
             )
         )
         return Status.SUCCESS
+    except intake.IntakeShut:
+        pass  # said once, when it began, and not for each of the objects that come meanwhile
     except (DatabaseError, OSError, keeping.NotToldApart) as error:
         log.error("object not kept", uid=received.sop_instance_uid, error=repr(error))
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from django.db import IntegrityError, transaction
 
-from gateway import doorbell, spool
+from gateway import doorbell, intake, spool
 from gateway.leases import append_transition
 from gateway.models import Association, Door, Instance
 from gateway.states import State
@@ -71,9 +71,12 @@ def keep(arrival: Arrival) -> Kept:
 
     Raises
     ------
+    IntakeShut
+        There is no room for it.
     DatabaseError, OSError
         It could not be kept; its file in ``incoming`` is gone or will be swept.
     """
+    intake.require()
     for _ in range(2):
         try:
             return _keep(arrival)

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from gateway import intake
 from gateway.models import Alert, Association, Instance, ModelVersion, Peer
 from gateway.states import WAITING, State
 from webadmin import trail, words
@@ -42,6 +43,7 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
         page["tiles"], page["oldest_wait"] = _tiles(timezone.now())
         page["model_version"] = live_model()
         page["notice"] = words.NOTICE
+        page["intake_shut"] = intake.shortage()
     if user.has_perm("gateway.view_association"):
         page["associations"] = [
             (row, words.association(row.outcome))

@@ -32,7 +32,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from dicom_node.order import SEXES, Order
 from dicom_node.reception import PART_SUFFIX
-from gateway import handing_in, lookups, spool
+from gateway import handing_in, intake, lookups, spool
 from gateway.models import Door, Instance, Peer
 from gateway.states import WAITING, State
 from webadmin import words
@@ -183,6 +183,7 @@ def file(request: HttpRequest) -> HttpResponse:
     except signing.BadSignature:
         return _refusal("Confirm the patient again: that was too long ago.", status=403)
     try:
+        intake.require()
         with tempfile.NamedTemporaryFile(dir=spool.incoming(), suffix=PART_SUFFIX) as part:
             if not _receive(request, part):
                 limit = f"{MAX_BYTES >> 20} MB"
@@ -199,6 +200,8 @@ def file(request: HttpRequest) -> HttpResponse:
                 _AT_ONCE.release()
     except handing_in.NotTaken as error:
         return _refusal(_sentence(str(error)), status=422)
+    except intake.IntakeShut as shut:
+        return _refusal(f"Nothing is taken now: {shut}.", status=503)
     except MemoryError:
         return _refusal("The gateway is short of memory now; try again later.", status=503)
     except (DatabaseError, OSError) as error:

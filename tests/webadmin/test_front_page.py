@@ -19,6 +19,7 @@ from desk_rows import (
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from gateway.states import State
 
@@ -60,6 +61,18 @@ def test_the_first_steps_go_when_both_sides_are_known(reader: Client) -> None:
     assert "Done: add who receives" not in half
     make_peer()
     assert "First steps" not in front(reader)
+
+
+def test_a_disk_that_is_nearly_full_is_the_first_thing_said(
+    reader: Client, settings: Settings
+) -> None:
+    assert "No ECG is taken now" not in front(reader)
+    settings.ECG_LOW_WATER_MB = 1 << 40
+    shown = front(reader)
+    assert "No ECG is taken now" in shown
+    assert "The disk of the spool is nearly full" in shown
+    answer = reader.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"database": True, "intake": False})
 
 
 def test_each_tile_counts_what_its_link_lists(reader: Client) -> None:

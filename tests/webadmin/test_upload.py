@@ -18,6 +18,7 @@ from pictures import page
 from PIL import Image
 from programs import eventually
 from pydicom import dcmread
+from pytest_django import Settings
 from worklists import Worklist, scheduled
 
 from dicom_node.order import Order
@@ -327,3 +328,15 @@ def test_a_rejected_picture_says_why(nurse: Client) -> None:
     assert answer["is_final"]
     assert "blank picture" in answer["html"]
     assert "Take it again" in answer["html"]
+
+
+def test_a_file_is_not_taken_while_the_disk_is_nearly_full(
+    nurse: Client, settings: Settings
+) -> None:
+    confirmed = ticket(nurse)
+    settings.ECG_LOW_WATER_MB = 1 << 40
+    refused = send(nurse, png(), confirmed)
+    assert refused.status_code == 503
+    assert "Nothing is taken now: the disk of the spool is nearly full" in refused.json()["reason"]
+    settings.ECG_LOW_WATER_MB = 0
+    assert send(nurse, png(), confirmed).status_code == 201

@@ -49,7 +49,7 @@ def test_it_loads_no_network_and_opens_no_dicom_socket() -> None:
 @pytest.mark.django_db
 def test_health_is_told_to_anyone_when_the_database_answers(client: Client) -> None:
     answer = client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"database": True})
+    assert (answer.status_code, answer.json()) == (200, {"database": True, "intake": True})
     assert "no-store" in answer["Cache-Control"]
     assert not answer.cookies
     assert client.post("/healthz").status_code == 405
@@ -58,4 +58,4 @@ def test_health_is_told_to_anyone_when_the_database_answers(client: Client) -> N
 def test_health_is_503_when_the_database_is_away() -> None:
     status, _, body = run(ASKS, DATABASE_URL="postgres://nobody@127.0.0.1:1/none").partition(" ")
     assert status == "503"
-    assert json.loads(body) == {"database": False}
+    assert json.loads(body) == {"database": False, "intake": True}

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dicom_node.errors import DicomError
-from gateway import backfill
+from gateway import backfill, intake
 from gateway.archive import ANY_MODALITY, Archive, Day
 from gateway.models import Backfill, Peer
 
@@ -131,6 +131,10 @@ class Command(BaseCommand):
                 ) from error
             except DicomError as error:
                 raise CommandError(f"{peer}: {error}") from error
+            except intake.IntakeShut as shut:
+                raise CommandError(
+                    f"nothing is taken now: {shut}; what came is safe, and the same command goes on"
+                ) from shut
             except (DatabaseError, InterfaceError) as error:
                 raise CommandError(
                     f"the database does not answer ({type(error).__name__}); what came is safe, "
