@@ -106,7 +106,8 @@ def claim(
         )
     if not taken:
         return []
-    rows = Instance.objects.filter(lease_token=token, state=state)
+    # By their ids: most rows have no token, and a database that counted them will not look it up.
+    rows = Instance.objects.filter(pk__in=pks, lease_token=token, state=state)
     return list(rows.select_related("study", "model_version").order_by("pk"))
 
 
@@ -114,7 +115,8 @@ def renew(batch: Sequence[Instance], *, lease_s: float) -> None:
     """Hold the caller's rows for `lease_s` from now; a row that was lost stays lost."""
     now = timezone.now()
     for token in {row.lease_token for row in batch if row.lease_token}:
-        Instance.objects.filter(lease_token=token, lease_expires_at__gt=now).update(
+        held = [row.pk for row in batch if row.lease_token == token]
+        Instance.objects.filter(pk__in=held, lease_token=token, lease_expires_at__gt=now).update(
             lease_expires_at=now + datetime.timedelta(seconds=lease_s)
         )
 

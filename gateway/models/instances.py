@@ -177,7 +177,6 @@ class Instance(models.Model):
             # What claim() and the sweeper look for. Not a partial index: SQLite cannot prove that
             # a bound parameter meets its condition, and would scan the table.
             models.Index(fields=("state", "not_before"), name="instance_waiting"),
-            models.Index(fields=("lease_token",), name="instance_leased"),
             # What the Desk counts and lists: one state, newest first.
             models.Index(fields=("state", "-received_at"), name="instance_listed"),
         )

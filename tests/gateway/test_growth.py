@@ -15,6 +15,7 @@ from pictures import picture
 from pytest_django import Settings
 from scripted import ScriptedArchive
 
+from benchmarks.growth import fill
 from dicom_node.scp import ReceivedInstance
 from dicom_node.status import Status
 from gateway import alerts, ingest, leases, network, pipeline, spool, tasks
@@ -46,6 +47,19 @@ def _quick(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.ECG_DICOM_TIMEOUT_S = 3.0
     yield
     network.model_version.cache_clear()
+
+
+@pytest.fixture
+def _counted() -> Iterator[None]:
+    """Fill the tables with what was done before, and let the database count it (ANALYZE).
+
+    A planner that has counted passes by an index whose values are nearly all alike.
+    """
+    fill(0, 3_000, "done", Peer.objects.create(title="EARLIER", host="127.0.0.1").pk)
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM sqlite_stat1")
+        cursor.execute("ANALYZE sqlite_schema")
 
 
 @contextmanager
@@ -98,6 +112,7 @@ def take(number: int) -> None:
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the plans are told in SQLite's words")
+@pytest.mark.usefixtures("_counted")
 def test_no_step_of_a_life_reads_a_whole_table() -> None:
     AlertRule.objects.create(
         name="all", finding="af", channel=AlertRule.Channel.WEBHOOK, target="http://127.0.0.1:9/"
@@ -113,7 +128,7 @@ def test_no_step_of_a_life_reads_a_whole_table() -> None:
             leases.look_again()
             alerts.send_waiting()
             tasks.sweep(WAITING)
-    assert Instance.objects.get().state == State.DELIVERED
+    assert Instance.objects.get(pk__gt=0).state == State.DELIVERED
     assert sum(sql.startswith(("SELECT", "UPDATE")) for sql in statements) > 20
     assert whole_tables_read(statements) == {}
 
