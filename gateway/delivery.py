@@ -21,7 +21,7 @@ from django.utils import timezone
 from dicom_node import scu
 from dicom_node.errors import DicomError, NoAcceptedContext, PeerTimeout, PeerUnreachable
 from dicom_node.status import Status
-from gateway import dispatching, leases, peers, reachability, routing, spool
+from gateway import dispatching, leases, peers, reachability, retention, routing
 from gateway.leases import LeaseLost, actor
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput
 from gateway.outputs import SOP_CLASSES, Output, accepted, chain
@@ -154,7 +154,7 @@ def _send(peer: Peer, rows: Sequence[Dispatch], ready: dict[int, Instance]) -> l
     for attempt in attempts:
         report = attempt.dispatch.report
         try:
-            files.append((attempt, spool.verified(report.spool_name, sha256=report.sha256)))
+            files.append((attempt, retention.report_file(report)))
         except OSError as error:
             attempt.row.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
     if files:

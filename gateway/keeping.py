@@ -152,6 +152,9 @@ def _heal(known: Instance, arrival: Arrival) -> None:
     """Give a known object its file back if the spool has lost it."""
     target = spool.root() / known.spool_name
     is_same = known.sha256 == arrival.sha256 or arrival.is_named_by_content
+    if is_same and known.aged_out_at is not None:
+        _restore(known, arrival)
+        return
     if not is_same or target.is_file():
         return
     with transaction.atomic():
@@ -163,6 +166,34 @@ def _heal(known: Instance, arrival: Arrival) -> None:
         arrival.path.rename(target)
         spool.sync_folder(target.parent)
     log.warning("spooled file restored by its sender", instance=known.pk)
+
+
+def _restore(known: Instance, arrival: Arrival) -> None:
+    """Keep an object again whose bytes were removed by the retention policy.
+
+    Success promises its sender that we have it, so we do, for as long as the policy keeps any that
+    comes today. It was reported once and is not again. The file has another name: whoever removes
+    the old one may still be at it.
+    """
+    size_bytes = arrival.path.stat().st_size
+    name = spool.adopt(arrival.path)
+    with transaction.atomic():
+        is_first = Instance.objects.filter(pk=known.pk, aged_out_at__isnull=False).update(
+            sha256=arrival.sha256,
+            size_bytes=size_bytes,
+            sop_class_uid=arrival.sop_class_uid,
+            transfer_syntax_uid=arrival.transfer_syntax_uid,
+            spool_name=name,
+            aged_out_at=None,
+        )
+        known.refresh_from_db()
+        if is_first:
+            state = State(known.state)
+            append_transition(known, state, state, event="restore", actor=arrival.actor)
+    if not is_first:
+        spool.remove(name)  # another sender was faster; its file is the one of the row
+        return
+    log.info("kept again after it was aged out", instance=known.pk)
 
 
 def _association(arrival: Arrival) -> Association | None:

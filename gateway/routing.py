@@ -17,9 +17,10 @@ from pydicom import Dataset
 
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
-from gateway import peers, spool
+from gateway import peers
 from gateway.models import Finding, Instance, Peer, Rule
 from gateway.outputs import FINDINGS, Language, Output, accepted
+from gateway.retention import picture_file
 
 _MEANINGS: Final = dict(FINDINGS)
 
@@ -259,7 +260,7 @@ def facts_of(instance: Instance) -> Facts:
     OSError, ImageError
         The header cannot be read (now), and a rule that asks of it would be passed over.
     """
-    header = decode_dataset(read_header(spool.locate(instance.spool_name)))
+    header = decode_dataset(read_header(picture_file(instance)))
     study = instance.study.description if instance.study else ""
     return Facts(
         sender=instance.calling_title,

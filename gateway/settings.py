@@ -43,6 +43,11 @@ ECG_BATCH_SIZE = env.int("ECG_BATCH_SIZE", default=16)
 ECG_ATTEMPTS = env.int("ECG_ATTEMPTS", default=12)
 ECG_BACKOFF_S = env.float("ECG_BACKOFF_S", default=5.0)
 
+# --- How long things are kept: days, 0 is for ever ------------------------------------------------
+ECG_KEEP_PICTURES_DAYS = env.int("ECG_KEEP_PICTURES_DAYS", default=0)
+ECG_KEEP_REPORTS_DAYS = env.int("ECG_KEEP_REPORTS_DAYS", default=0)
+ECG_KEEP_RECORDS_DAYS = env.int("ECG_KEEP_RECORDS_DAYS", default=0)
+
 # --- Database ------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
     "default": environ.Env.db_url_config(
@@ -102,6 +107,8 @@ CELERY_BEAT_SCHEDULE = {
     for name in ("sweep_analysis", "sweep_delivery", "sweep_alerts")
 }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
+if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:
+    CELERY_BEAT_SCHEDULE["age_out"] = {"task": "gateway.tasks.age_out", "schedule": 86_400.0}
 CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SEND_TASK_EVENTS = False

@@ -15,9 +15,10 @@ import gateway
 from dicom_node import report
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
-from gateway import loops, pages, spool
+from gateway import loops, pages
 from gateway.models import Installation, Instance, Study
 from gateway.outputs import Language, Output
+from gateway.retention import picture_file
 
 
 class SourceRejected(ValueError):
@@ -104,7 +105,7 @@ def reports_of(
     DicomError
         The source cannot be reported on; trying again cannot help.
     """
-    path = spool.locate(instance.spool_name)
+    path = picture_file(instance)
     source = read_header(path)
     number = instance.frame_number or 1
     documents = report.compose(
@@ -159,7 +160,7 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
         device=device(),
         analysed_at=timezone.localtime(instance.analysed_at),
         quality_note=None,
-        statements=pages.statements(spool.locate(instance.spool_name)),
+        statements=pages.statements(picture_file(instance)),
         joined=_joined(instance, regions),
     )
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from gateway import alerts, doorbell, leases, pipeline
+from gateway import alerts, doorbell, leases, pipeline, retention
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
+AGE_OUT_S = 60.0
 
 
 @shared_task(name="gateway.tasks.analyse")
@@ -56,6 +57,14 @@ def sweep_alerts() -> None:
 def tidy() -> None:
     """Remove sessions that ended, and with them worklist lookups that nobody collected."""
     call_command("clearsessions")
+
+
+@shared_task(name="gateway.tasks.age_out")
+def age_out() -> None:
+    """Remove what the retention policy says, as far as it goes in a minute; the rest in another."""
+    _, is_done = retention.apply(actor=leases.actor("retention"), work_s=AGE_OUT_S)
+    if not is_done:
+        age_out.delay()
 
 
 def sweep(states: tuple[State, ...]) -> int:

@@ -35,4 +35,5 @@ READ = (
     "view_modelversion",
     "view_transition",
     "view_association",
+    "view_disposal",
 )

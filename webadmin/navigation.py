@@ -17,6 +17,7 @@ LIFE = (
     ("Deliveries", "outbox", "gateway.delivery"),
     ("Alerts", "notifications_active", "gateway.alert"),
     ("Transitions", "timeline", "gateway.transition"),
+    ("Disposals", "auto_delete", "gateway.disposal"),
 )
 SETUP = (
     ("Peers", "hub", "gateway.peer"),

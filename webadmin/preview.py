@@ -23,8 +23,9 @@ from PIL import Image
 
 from dicom_node.errors import ImageError
 from dicom_node.image import StoredImage, read_header
-from gateway import pages, spool
+from gateway import pages
 from gateway.models import Instance
+from gateway.retention import AgedOut, picture_file
 from gateway.spool import SpoolError
 
 log = structlog.get_logger(__name__)
@@ -50,8 +51,8 @@ class Frame:
 def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
     """Answer with the picture, with 304 when the browser has it, or with why there is none.
 
-    The reason is plain text with status 422 (the object cannot be shown), 404 (the spool has lost
-    it) or 503 (not now: memory, files or the disk).
+    The reason is plain text with status 422 (the object cannot be shown), 410 (removed by the
+    retention policy), 404 (the spool has lost it) or 503 (not now: memory, files or the disk).
     """
     longest_px = THUMBNAIL_PX if request.GET.get("size") == "thumbnail" else FULL_PX
     number = instance.frame_number or 1
@@ -62,6 +63,8 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
             png = render(instance, number=number, longest_px=longest_px)
         except ImageError as error:
             return _reason(f"This object cannot be shown: {error}.", status=422)
+        except AgedOut as error:
+            return _reason(f"Not here any more: {error}.", status=410)
         except SpoolError:
             log.error("spooled file missing", instance=instance.pk)
             return _reason("The file of this object is missing from the spool.", status=404)
@@ -86,7 +89,7 @@ def render(instance: Instance, *, number: int, longest_px: int) -> bytes:
     SpoolError
         The file is gone.
     """
-    path = spool.locate(instance.spool_name)
+    path = picture_file(instance)
     with _AT_ONCE:
         return to_png(pages.raster(path, number), longest_px=longest_px)
 
@@ -109,7 +112,7 @@ def frame(instance: Instance) -> Frame:
     ImageError, SpoolError
         As :func:`render`.
     """
-    path, number = spool.locate(instance.spool_name), instance.frame_number or 1
+    path, number = picture_file(instance), instance.frame_number or 1
     header = read_header(path)
     if "Rows" in header:
         with StoredImage(path) as stored:

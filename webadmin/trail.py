@@ -6,12 +6,19 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gateway import retention
 from gateway.models import Transition
 from gateway.states import Event
 from webadmin import words
 
 ARRIVAL = "receive"
 """The one event that leads from nothing, and so is not in the table of transitions."""
+
+
+_BYTES = {
+    retention.AGED_OUT: "its bytes were removed by the retention policy",
+    retention.RESTORED: "sent again after that, and kept again",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ def describe(event: str) -> str:
     """Return an event in words; its bare name when it is none of the table's."""
     if event == ARRIVAL:
         return "arrived by C-STORE"
+    if event in _BYTES:
+        return _BYTES[event]
     return str(Event(event).label) if event in Event.values else event.replace("_", " ")
 
 

@@ -22,7 +22,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from gateway.models import Instance, Peer, Transition
+from gateway.models import Disposal, Instance, Peer, Transition
 from gateway.states import State
 
 FACTS = (
@@ -35,6 +35,7 @@ FACTS = (
     "alert",
     "transition",
     "modelversion",
+    "disposal",
 )
 
 
@@ -58,6 +59,7 @@ def rows(db: None) -> dict[str, Any]:
         "transition": ecg.transitions.first(),
         "modelversion": ecg.model_version,
         "peer": peer,
+        "disposal": Disposal.objects.create(actor="retention", kind="picture", policy="1 day"),
     }
 
 

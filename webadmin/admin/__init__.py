@@ -7,6 +7,7 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     associations,
     deliveries,
     dispatches,
+    disposals,
     instances,
     model_versions,
     peers,

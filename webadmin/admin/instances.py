@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from dicom_node.errors import ImageError
 from gateway import doorbell, leases
 from gateway.models import Finding, Instance
+from gateway.retention import AgedOut
 from gateway.spool import SpoolError
 from gateway.states import State
 from webadmin import preview, trail, words
@@ -114,6 +115,8 @@ class InstanceAdmin(MachineFacts[Instance]):
             picture = preview.frame(row)
         except ImageError as error:
             problem = f"This object cannot be shown: {error}."
+        except AgedOut as error:
+            problem = f"Not here any more: {error}."
         except SpoolError:
             problem = "The file of this object is missing from the spool."
         except (MemoryError, OSError):

@@ -18,9 +18,9 @@ from pydicom.errors import InvalidDicomError
 
 from dicom_node.image import StoredImage
 from dicom_node.report import tree
-from gateway import spool
-from gateway.models import Report
+from gateway.models import Dispatch, Report
 from gateway.outputs import Output
+from gateway.retention import report_file
 from gateway.spool import SpoolError
 from webadmin import preview, words
 from webadmin.admin.screen import MachineFacts, short_uid
@@ -58,7 +58,7 @@ class ReportAdmin(MachineFacts[Report]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         rows = super().get_queryset(request).select_related("instance__study")
-        return rows.prefetch_related("deliveries__peer")
+        return rows.prefetch_related("deliveries__peer", "dispatches__peer")
 
     @admin.display(description="kind", ordering="kind")
     def kind_of(self, row: Report) -> str:
@@ -76,6 +76,9 @@ class ReportAdmin(MachineFacts[Report]):
     @admin.display(description="stored at")
     def where(self, row: Report) -> str:
         there = {d.peer.title for d in row.deliveries.all() if d.outcome in ("stored", "warning")}
+        # Attempts may be aged out; what came of them is not.
+        stored = Dispatch.Outcome.STORED
+        there |= {d.peer.title for d in row.dispatches.all() if d.outcome == stored}
         return ", ".join(sorted(there)) or "nowhere yet"
 
     @admin.display(description="SOP Instance UID")
@@ -85,7 +88,7 @@ class ReportAdmin(MachineFacts[Report]):
     def page(self, _request: HttpRequest, row: Report) -> dict[str, Any]:
         content, problem = None, ""
         try:
-            path = spool.verified(row.spool_name, sha256=row.sha256)
+            path = report_file(row)
             if row.kind not in (Output.RESULT_PAGE, Output.PDF):
                 content = tree(dcmread(path))
         except (SpoolError, InvalidDicomError) as error:
@@ -121,7 +124,7 @@ class ReportAdmin(MachineFacts[Report]):
         """Answer with the document's file, exactly as it is sent to archives."""
         row = self._row(request, pk)
         try:
-            path = spool.verified(row.spool_name, sha256=row.sha256)
+            path = report_file(row)
         except SpoolError as error:
             return _no_file(error)
         # Read whole: a report is a few megabytes at most, and nothing is left open.
@@ -139,7 +142,7 @@ class ReportAdmin(MachineFacts[Report]):
         if row.kind not in (Output.RESULT_PAGE, Output.PDF):
             raise Http404
         try:
-            path = spool.verified(row.spool_name, sha256=row.sha256)
+            path = report_file(row)
         except SpoolError as error:
             return _no_file(error)
         if row.kind == Output.PDF:
