@@ -78,6 +78,23 @@ def test_the_sweeper_rings_for_what_nobody_holds_and_only_a_few_times(broker: An
     assert tasks.sweep((State.RECEIVED,)) == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_out_of_memory_loses_rings_and_no_row(
+    broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = broker.config_get("maxmemory")["maxmemory"]
+    waiting = make_instance()
+    broker.config_set("maxmemory", 1)
+    try:
+        assert not doorbell.ring(waiting.pk, State.RECEIVED)
+        assert tasks.sweep((State.RECEIVED,)) == 0
+    finally:
+        broker.config_set("maxmemory", limit)
+    monkeypatch.setattr(doorbell, "_silent_until", 0.0)
+    assert tasks.sweep((State.RECEIVED,)) == 1
+    assert broker.llen("analysis") == 1
+
+
 def test_a_broker_that_swallows_connections_costs_a_burst_one_timeout() -> None:
     code = (
         "import django; django.setup()\n"
