@@ -21,7 +21,7 @@ from django.utils import timezone
 from dicom_node import scu
 from dicom_node.errors import DicomError, NoAcceptedContext, PeerTimeout, PeerUnreachable
 from dicom_node.status import Status
-from gateway import dispatching, leases, peers, reachability, retention, routing
+from gateway import dispatching, evidence, leases, peers, reachability, retention, routing
 from gateway.leases import LeaseLost, actor
 from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput
 from gateway.outputs import SOP_CLASSES, Output, accepted, chain
@@ -181,7 +181,9 @@ def _write(attempts: Sequence[Attempt]) -> None:
     there = [attempt.dispatch.pk for attempt in attempts if attempt.row.outcome in THERE]
     if there:
         Dispatch.objects.filter(pk__in=there).update(
-            outcome=Dispatch.Outcome.STORED, ended_at=timezone.now()
+            **evidence.anew(attempts[0].row.peer),
+            outcome=Dispatch.Outcome.STORED,
+            ended_at=timezone.now(),
         )
 
 
@@ -270,6 +272,7 @@ def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None
     if not left:
         leases.advance(instance, Event.DELIVER, actor=who, detail=_stand_ins(instance))
         log.info("delivered", instance=instance.pk)
+        evidence.conclude([instance.pk])  # an archive may have shown it before its last report
         return
     if all(not row.peer.is_destination for row in left):
         off = ", ".join(sorted({row.peer.title for row in left}))

@@ -42,6 +42,8 @@ ECG_SWEEP_S = env.float("ECG_SWEEP_S", default=5.0)
 ECG_BATCH_SIZE = env.int("ECG_BATCH_SIZE", default=16)
 ECG_ATTEMPTS = env.int("ECG_ATTEMPTS", default=12)
 ECG_BACKOFF_S = env.float("ECG_BACKOFF_S", default=5.0)
+ECG_PROOF_DELAY_S = env.float("ECG_PROOF_DELAY_S", default=10.0)
+ECG_PROOF_PATIENCE_S = env.float("ECG_PROOF_PATIENCE_S", default=600.0)
 
 # --- How long things are kept: days, 0 is for ever ------------------------------------------------
 ECG_KEEP_PICTURES_DAYS = env.int("ECG_KEEP_PICTURES_DAYS", default=0)
@@ -92,6 +94,8 @@ CELERY_TASK_ROUTES = {
     "gateway.tasks.sweep_analysis": {"queue": "analysis"},
     "gateway.tasks.deliver": {"queue": "delivery"},
     "gateway.tasks.sweep_delivery": {"queue": "delivery"},
+    "gateway.tasks.prove": {"queue": "delivery"},
+    "gateway.tasks.sweep_proof": {"queue": "delivery"},
     # Of their own: who is told within seconds waits behind no report and no archive that is away.
     "gateway.tasks.alert": {"queue": "alerts"},
     "gateway.tasks.sweep_alerts": {"queue": "alerts"},

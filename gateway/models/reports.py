@@ -90,6 +90,12 @@ class Dispatch(models.Model):
         help_text="When proof is asked for next; empty: nothing is left to ask.",
     )
     proof_attempts = models.PositiveIntegerField(default=0)
+    is_read_back = models.BooleanField(
+        default=False, help_text="Commitment led nowhere: it is looked up instead."
+    )
+    proof_looks = models.PositiveSmallIntegerField(
+        default=0, help_text="How often it was looked up and not found."
+    )
     proof_error = models.CharField(max_length=300, blank=True)
     proven_at = models.DateTimeField(null=True, blank=True)
     proven_by = models.CharField(max_length=16, choices=Means, blank=True)
