@@ -60,7 +60,7 @@ def measure(sizes: list[int], pictures: int) -> list[tuple[str, str, float]]:
     from gateway.models import Peer
 
     # No broker runs here: a ring would wait for one.
-    celery.app.conf.broker_url = "memory://"
+    celery.app.conf.update(broker_url="memory://")
     doorbell.SILENCE_S = 1e9
     found = []
     there = 0

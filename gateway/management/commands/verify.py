@@ -54,15 +54,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        found: list[inspection.Found] = []
         quiet = options["json"] or not self.stderr.isatty()
         with tqdm(
             total=inspection.count(), desc="looking", unit="thing", file=self.stderr, disable=quiet
         ) as bar:
-            for one in inspection.inspect(
-                grace_s=options["grace_s"], progress=lambda _name: bar.update() and None
-            ):
-                found.append(one)
+
+            def tell(_name: str) -> None:
+                bar.update()
+
+            found = list(inspection.inspect(grace_s=options["grace_s"], progress=tell))
         aside = [one for one in found if options["repair"] and inspection.set_aside(one)]
         left = [one for one in found if one not in aside]
         if options["json"]:
@@ -89,8 +89,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{one.fault.value}: {one.what}{number}")
         if len(left) > 100:
             self.stdout.write(f"... and {len(left) - 100} more: --json lists all")
-        for name, number in inspection.summary(left).items():
-            style = self.style.ERROR if number else self.style.SUCCESS
-            self.stdout.write(style(f"{number:>6}  {name}"))
+        for name, many in inspection.summary(left).items():
+            style = self.style.ERROR if many else self.style.SUCCESS
+            self.stdout.write(style(f"{many:>6}  {name}"))
         if aside:
             self.stdout.write(f"{len(aside)} files without a row were set aside in spool/orphans")
