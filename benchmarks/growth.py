@@ -143,7 +143,6 @@ def fill(there: int, wanted: int, kind: str, peer: int) -> None:
             patient_id="'P'||(n%1000)",
             patient_name="'A^B'",
             accession_number="'X'||n",
-            description="''",
             created_at=then,
         ),
         rows_of(
@@ -156,18 +155,12 @@ def fill(there: int, wanted: int, kind: str, peer: int) -> None:
             size_bytes="1",
             spool_name="'instances/x/'||n",
             calling_title="'CART'",
-            door="'store'",
             modality="'OT'",
-            station_name="''",
             study_id="-n",
             received_at=then,
             state=f"'{state}'",
             state_since=then,
-            failed_in="''",
-            reason="''",
-            attempts="0",
             not_before=f"'{not_before}'",
-            last_error="''",
             quality="'{}'",
             pages="'[]'",
         ),
@@ -189,13 +182,8 @@ def fill(there: int, wanted: int, kind: str, peer: int) -> None:
             id="-n",
             report_id="-n",
             peer_id=str(peer),
-            rule="''",
-            instead_of="''",
             outcome=f"'{outcome}'",
             decided_at=then,
-            proof_attempts="0",
-            proof_error="''",
-            proven_by="''",
         ),
         *(
             rows_of(
@@ -207,7 +195,6 @@ def fill(there: int, wanted: int, kind: str, peer: int) -> None:
                 to_state="'received'",
                 event="'receive'",
                 actor="'filler'",
-                detail="''",
             )
             for line in range(3)
         ),
@@ -222,7 +209,16 @@ def fill(there: int, wanted: int, kind: str, peer: int) -> None:
 
 
 def rows_of(table: str, **values: str) -> tuple[str, str, str]:
-    """Return a table, its columns, and an expression of `n` for each."""
+    """Return a table, its columns, and an expression of `n` for each, or what a new row has."""
+    from django.apps import apps
+
+    (model,) = (one for one in apps.get_models() if one._meta.db_table == table)
+    for field in model._meta.concrete_fields:
+        if field.column not in values and not field.null and field.has_default():
+            default = field.get_default()
+            values[field.column] = f"'{default}'" if isinstance(default, str) else str(default)
+        elif field.column not in values and not field.null and field.blank:
+            values[field.column] = "''"
     return table, ", ".join(values), ", ".join(values.values())
 
 
