@@ -214,11 +214,12 @@ def rows_of(table: str, **values: str) -> tuple[str, str, str]:
 
     (model,) = (one for one in apps.get_models() if one._meta.db_table == table)
     for field in model._meta.concrete_fields:
-        if field.column not in values and not field.null and field.has_default():
+        column = str(field.column)
+        if column not in values and not field.null and field.has_default():
             default = field.get_default()
-            values[field.column] = f"'{default}'" if isinstance(default, str) else str(default)
-        elif field.column not in values and not field.null and field.blank:
-            values[field.column] = "''"
+            values[column] = f"'{default}'" if isinstance(default, str) else str(default)
+        elif column not in values and not field.null and field.blank:
+            values[column] = "''"
     return table, ", ".join(values), ", ".join(values.values())
 
 
