@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
@@ -15,8 +16,12 @@ from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Finding, Instance
 from gateway.reading import ObjectReading, read_objects
 from gateway.states import Event, State
+from gateway.watchdog import watched
 
 log = structlog.get_logger(__name__)
+
+LOAD_S = 120.0
+"""The first batch of a process loads the network; on a busy machine that takes its time."""
 
 
 def analyse(batch: Sequence[Instance]) -> None:
@@ -25,7 +30,8 @@ def analyse(batch: Sequence[Instance]) -> None:
     readable: list[tuple[Instance, list[pages.PageOrReason]]] = []
     for instance in batch:
         try:
-            found = _look(instance, who)
+            with watched(settings.ECG_PICTURE_LIMIT_S):
+                found = _look(instance, who)
         except LeaseLost as lost:
             log.warning("lease lost", error=str(lost))
             continue
@@ -37,7 +43,8 @@ def analyse(batch: Sequence[Instance]) -> None:
     if not readable:
         return
     try:
-        readings = read_objects([found for _, found in readable], network.predictor().classify)
+        with watched(settings.ECG_PICTURE_LIMIT_S and settings.ECG_PICTURE_LIMIT_S + LOAD_S):
+            readings = read_objects([found for _, found in readable], network.predictor().classify)
     except Exception as error:  # noqa: BLE001 (a network that fails must not lose its batch)
         for instance, _ in readable:
             put_back(instance, error, who)

@@ -194,11 +194,27 @@ def advance(
         _move(instance, event, actor=actor, detail=detail, changes=changes)
 
 
+def backoff_s(attempts: int) -> float:
+    """Return the wait after so many attempts: doubled with each, from ``ECG_BACKOFF_S`` to an hour.
+
+    It is spread by half of itself, so that rows that failed together do not return together.
+    """
+    wait_s = min(MAX_BACKOFF_S, float(settings.ECG_BACKOFF_S * 2.0 ** (attempts - 1)))
+    return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)
+
+
+def space(instance: Instance) -> None:
+    """Put off the next attempt at a leased row before this one, in case it ends its process.
+
+    Whatever the attempt says of itself takes the place of this. Else a picture that hangs would be
+    back as soon as its lease ran out, and the others would wait for it again and again.
+    """
+    later = timezone.now() + datetime.timedelta(seconds=backoff_s(instance.attempts))
+    _held(instance).update(not_before=later)
+
+
 def postpone(instance: Instance, error: str, *, actor: str) -> bool:
     """Let a leased row go until its back-off has passed, or give up when attempts are spent.
-
-    The wait doubles with each attempt from ``ECG_BACKOFF_S`` to an hour, and is spread by half of
-    itself so that rows that failed together do not return together.
 
     Returns
     -------
@@ -208,8 +224,7 @@ def postpone(instance: Instance, error: str, *, actor: str) -> bool:
     if instance.attempts >= settings.ECG_ATTEMPTS:
         give_up(instance, f"{error} (after {instance.attempts} attempts)", actor=actor)
         return False
-    wait_s = min(MAX_BACKOFF_S, settings.ECG_BACKOFF_S * 2.0 ** (instance.attempts - 1))
-    wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)
+    wait_s = backoff_s(instance.attempts)
     changed = _held(instance).update(
         lease_token=None,
         lease_expires_at=None,

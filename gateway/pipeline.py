@@ -44,6 +44,7 @@ class Step:
             self.work(fresh)
         again = leases.claim(self.state, limit=1, tried_before=True)
         if again and not _is_spent(again[0]):
+            leases.space(again[0])
             self.work(again)
         return len(fresh) + len(again)
 
@@ -69,6 +70,10 @@ def _is_spent(instance: Instance) -> bool:
     if instance.attempts <= settings.ECG_ATTEMPTS:
         return False
     reason = f"{settings.ECG_ATTEMPTS} attempts ended without an answer, as if the process had died"
+    if instance.state == State.RECEIVED:
+        # FAILED, not REJECTED: nobody has seen whether it is an ECG, so a person has to.
+        limit_s = settings.ECG_PICTURE_LIMIT_S
+        reason += f": the object crashes its decoder, or takes longer than {limit_s:g} s"
     leases.give_up(instance, reason, actor=leases.actor("pipeline"))
     return True
 

@@ -42,6 +42,7 @@ ECG_SWEEP_S = env.float("ECG_SWEEP_S", default=5.0)
 ECG_BATCH_SIZE = env.int("ECG_BATCH_SIZE", default=16)
 ECG_ATTEMPTS = env.int("ECG_ATTEMPTS", default=12)
 ECG_BACKOFF_S = env.float("ECG_BACKOFF_S", default=5.0)
+ECG_PICTURE_LIMIT_S = env.float("ECG_PICTURE_LIMIT_S", default=120.0)
 ECG_PROOF_DELAY_S = env.float("ECG_PROOF_DELAY_S", default=10.0)
 ECG_PROOF_PATIENCE_S = env.float("ECG_PROOF_PATIENCE_S", default=600.0)
 
@@ -116,8 +117,8 @@ if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:
 CELERY_BEAT_SCHEDULE_FILENAME = str(ECG_DATA_DIR / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SEND_TASK_EVENTS = False
-# A task works for a minute and rings for itself; one that is still at it after this hangs in a
-# decoder or a network. Its process is ended, the lease runs out, and the row is tried alone.
+# A task works for a minute and rings for itself; one that is still at it after this hangs, and its
+# process is ended. (One that hangs over a picture ends sooner: ECG_PICTURE_LIMIT_S.)
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
