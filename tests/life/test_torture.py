@@ -1,0 +1,21 @@
+"""A seeded share of what `make torture` does at length."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from torture import torture
+
+pytestmark = [pytest.mark.life, pytest.mark.timeout(500)]
+
+
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
+    found = torture(tmp_path, kills=8, seed=20)
+    assert sum(found.kills.values()) == 8
+    assert found.sent > 3
+    assert found.is_clean, found
