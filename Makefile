@@ -20,7 +20,7 @@ define say
 	@printf '\n== %s\n' "$(1)"
 endef
 
-.PHONY: help demo run test viewers check requirements clean installed test-installed debian
+.PHONY: help demo run test torture bench viewers check requirements clean installed test-installed debian
 
 help: ## Show this list.
 	@echo "The ECG Gateway: ECG pictures in by DICOM, Structured Reports back into the archive."
@@ -38,6 +38,12 @@ test: debian test-installed ## Install what is missing, then check and test ever
 	@$(MAKE) check
 	$(call say,tests)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+torture: debian test-installed ## Pull every plug 200 times, count what became of each ECG (15 minutes); ARGS=--postgresql.
+	@$(BIN)/python tests/life/torture.py $(ARGS)
+
+bench: debian test-installed ## Measure latency, throughput, memory and growth beside peers and limits (15 minutes).
+	@for name in life memory growth; do $(BIN)/python -m benchmarks.$$name; done
 
 viewers: debian test-installed ## Take pictures of every report in OHIF into docs/viewers (2 minutes, 250 MB).
 	@$(BIN)/python tests/viewers/ohif.py
