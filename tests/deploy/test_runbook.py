@@ -65,6 +65,8 @@ def test_make_alone_lists_every_target_that_has_a_sentence() -> None:
         "demo",
         "run",
         "test",
+        "torture",
+        "bench",
         "viewers",
         "check",
         "requirements",
