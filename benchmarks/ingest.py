@@ -1,0 +1,196 @@
+"""C-STORE taken a second: our Listener beside Orthanc and DCMTK's storescp, on the same disk.
+
+DCMTK's storescu sends, one process an association, the same files to each of the three in turn,
+several rounds in changing order; a figure is the median of its rounds. Ours flushes each object and
+its row before it answers (so does Orthanc with its SyncStorageArea; storescp flushes nothing).
+Ratios are to the better of the other two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from archives import Orthanc, StoreSCP
+from programs import Program, is_listening, require
+from pydicom.uid import JPEGBaseline8Bit, generate_uid
+from running import ROOT, Gateway
+from tqdm import tqdm
+
+SENDER = "BENCHMARK"
+SYNTAX = {"jpeg": "--propose-jpeg8", "raw": "--propose-little"}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent at once: the kind of picture, how many senders, and how they associate."""
+
+    kind: str
+    senders: int
+    is_one_each: bool
+
+    @property
+    def name(self) -> str:
+        """In words, for the table."""
+        how = "one picture an association" if self.is_one_each else "one association each"
+        return f"{self.kind}, {self.senders} at once, {how}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who takes them."""
+
+    name: str
+    title: str
+    port: int
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
+    parser.add_argument("--pictures", type=int, default=40, help="in each round (40)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each load and taker (3)")
+    parser.add_argument("--database", default="", help="a PostgreSQL URL; default SQLite")
+    parser.add_argument("--quick", action="store_true", help="one round of few pictures")
+    given = parser.parse_args()
+    pictures, rounds = (12, 1) if given.quick else (given.pictures, given.rounds)
+    loads = [Load(kind, n, False) for kind in SYNTAX for n in (1, 4, 10, 20)]
+    loads += [Load("jpeg", n, True) for n in (1, 4, 10)]
+    with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
+        folder = Path(name)
+        files = {kind: make_files(folder / kind, pictures, kind) for kind in SYNTAX}
+        with takers(folder, given.database) as targets:
+            rates = measure(loads, files, targets, rounds)
+    print(f"\n{psutil.cpu_count()} cores, {pictures} pictures a round, {rounds} rounds; pictures/s")
+    print("| load | ours | Orthanc | storescp --fork | ratio to the better |")
+    print("|---|---|---|---|---|")
+    for load in loads:
+        ours, orthanc, dcmtk = (statistics.median(rates[load, t.name]) for t in targets)
+        ratio = ours / max(orthanc, dcmtk)
+        print(f"| {load.name} | {ours:.1f} | {orthanc:.1f} | {dcmtk:.1f} | {ratio:.2f} |")
+
+
+def make_files(folder: Path, count: int, kind: str) -> list[Path]:
+    """Write `count` objects of about 2.8 MB raw or 0.4 MB JPEG, each of its own UID."""
+    import io
+
+    import numpy as np
+    from pictures import page, picture
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    folder.mkdir()
+    rgb = np.asarray(Image.fromarray(page("3x4+1", "pink", 1)).convert("RGB").resize((1100, 850)))
+    ds = picture(np.ascontiguousarray(rgb))
+    if kind == "jpeg":
+        coded = io.BytesIO()
+        Image.fromarray(rgb).save(coded, "JPEG", quality=97, subsampling=0)
+        ds.PixelData = encapsulate([coded.getvalue()])
+        ds["PixelData"].is_undefined_length = True
+        ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        ds.PhotometricInterpretation = "YBR_FULL"
+        ds.LossyImageCompression = "01"
+    paths = []
+    for number in range(count):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        path = folder / f"{number:04}.dcm"
+        ds.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+@contextmanager
+def takers(folder: Path, database_url: str) -> Iterator[list[Target]]:
+    """Run the three; ours is the Listener alone, its bell rings for nobody."""
+    gateway = Gateway(folder / "var", database_url=database_url, ECG_LOG_LEVEL="WARNING")
+    gateway.manage("migrate", "--verbosity=0")
+    gateway.manage("peer", "add", SENDER, "any", "104", "--sender")
+    listener = Program(
+        [sys.executable, ROOT / "manage.py", "listen"],
+        folder=folder,
+        name="listener",
+        environment=gateway.environment,
+    )
+    archive = Orthanc(SyncStorageArea=True, OverwriteInstances=True)
+    with listener, StoreSCP(options=("--fork",)) as storescp, archive as orthanc:
+        listener.start(ready=lambda: is_listening(gateway.port), timeout_s=60)
+        yield [
+            Target("ours", gateway.title, gateway.port),
+            Target("Orthanc", orthanc.title, orthanc.port),
+            Target("storescp", storescp.title, storescp.port),
+        ]
+
+
+def measure(
+    loads: list[Load],
+    files: dict[str, list[Path]],
+    targets: list[Target],
+    rounds: int,
+) -> dict[tuple[Load, str], list[float]]:
+    """Return pictures a second, one figure a round, for each load and taker."""
+    rates: dict[tuple[Load, str], list[float]] = {}
+    chance = random.Random(1)
+    with tqdm(total=len(loads) * rounds * len(targets), desc="sending", unit="round") as bar:
+        for load in loads:
+            for _ in range(rounds):
+                for target in chance.sample(targets, len(targets)):
+                    took_s = send(load, renamed(files[load.kind]), target)
+                    rates.setdefault((load, target.name), []).append(len(files[load.kind]) / took_s)
+                    bar.update()
+    return rates
+
+
+def renamed(files: list[Path]) -> list[Path]:
+    """Give each object a new UID in place: whoever has had it would do less with it."""
+    for path in files:
+        content = path.read_bytes()
+        # The File Meta Information and the data set carry it, at the same length.
+        old = content[132:].split(b"\x02\x00\x03\x00UI", 1)[1]
+        length = int.from_bytes(old[:2], "little")
+        uid = old[2 : 2 + length]
+        digits = uid.rstrip(b"\0")
+        new = digits[:-12] + f"{random.randrange(10**11, 10**12)}".encode()
+        path.write_bytes(content.replace(digits, new))
+    return files
+
+
+def send(load: Load, files: list[Path], target: Target) -> float:
+    """Send all files as the load says; return the seconds until the last was answered."""
+    shares = [share for n in range(load.senders) if (share := files[n :: load.senders])]
+    command = [
+        require("storescu"),
+        "-R",
+        "-nh",
+        "-aet",
+        SENDER,
+        "-aec",
+        target.title,
+        SYNTAX[load.kind],
+    ]
+    command += ["127.0.0.1", str(target.port)]
+    began = time.perf_counter()
+    if load.is_one_each:
+        script = 'for file in "${@:2}"; do $1 "$file" || exit 1; done'
+        calls = [["bash", "-c", script, "send", " ".join(map(str, command)), *s] for s in shares]
+    else:
+        calls = [[*command, *share] for share in shares]
+    senders = [subprocess.Popen(call, stdout=subprocess.DEVNULL) for call in calls]
+    codes = [sender.wait(timeout=300) for sender in senders]
+    took_s = time.perf_counter() - began
+    if any(codes):
+        raise SystemExit(f"{target.name}: expected every picture to be stored ({load.name})")
+    return took_s
+
+
+if __name__ == "__main__":
+    main()
