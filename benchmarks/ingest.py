@@ -168,7 +168,7 @@ def send(load: Load, files: list[Path], target: Target) -> float:
     """Send all files as the load says; return the seconds until the last was answered."""
     shares = [share for n in range(load.senders) if (share := files[n :: load.senders])]
     command = [
-        require("storescu"),
+        str(require("storescu")),
         "-R",
         "-nh",
         "-aet",
@@ -181,9 +181,9 @@ def send(load: Load, files: list[Path], target: Target) -> float:
     began = time.perf_counter()
     if load.is_one_each:
         script = 'for file in "${@:2}"; do $1 "$file" || exit 1; done'
-        calls = [["bash", "-c", script, "send", " ".join(map(str, command)), *s] for s in shares]
+        calls = [["bash", "-c", script, "send", " ".join(command), *map(str, s)] for s in shares]
     else:
-        calls = [[*command, *share] for share in shares]
+        calls = [[*command, *map(str, share)] for share in shares]
     senders = [subprocess.Popen(call, stdout=subprocess.DEVNULL) for call in calls]
     codes = [sender.wait(timeout=300) for sender in senders]
     took_s = time.perf_counter() - began

@@ -13,6 +13,7 @@ and their trails agree. It ends by itself, and with status 1 where that is not s
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -210,7 +211,7 @@ def _plugs(gateway: Gateway, database: Postgres | None) -> dict[str, Callable[[]
         database.start()
 
     plugs: dict[str, Callable[[], None]] = {
-        role: (lambda role=role: gateway.kill(role)) for role in ROLES
+        role: functools.partial(gateway.kill, role) for role in ROLES
     }
     plugs["up"] = up
     return plugs if database is None else plugs | {"postgresql": postgres}
