@@ -40,7 +40,7 @@ test: debian test-installed ## Install what is missing, then check and test ever
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 torture: debian test-installed ## Pull every plug 200 times, count what became of each ECG (15 minutes); ARGS=--postgresql.
-	@$(BIN)/python tests/life/torture.py $(ARGS)
+	@$(BIN)/python tests/torture.py $(ARGS)
 
 bench: debian test-installed ## Measure latency, throughput, memory and growth beside peers and limits (15 minutes).
 	@for name in ingest life memory growth; do $(BIN)/python -m benchmarks.$$name; done

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from torture import torture
 
 pytestmark = [pytest.mark.life, pytest.mark.timeout(500)]

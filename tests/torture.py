@@ -1,7 +1,7 @@
 """Pull every plug, again and again, and count what became of each ECG.
 
-    python tests/life/torture.py --kills 200 --seed 1
-    python tests/life/torture.py --kills 200 --seed 1 --postgresql
+    python tests/torture.py --kills 200 --seed 1
+    python tests/torture.py --kills 200 --seed 1 --postgresql
 
 A stream of ECGs goes to a real gateway and on to a real archive, while `kill -9` ends one process
 after another: Listener, Analyst, Courier, Herald, Sweeper, Desk, broker, the supervisor with all of
