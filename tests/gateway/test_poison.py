@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,10 @@ import poisoned
 import pytest
 from desk_rows import drawn, make_ecg
 from django.conf import settings as configured
-from django.db import connection
 from peers import Program, Valkey, eventually
 from pytest_django import Settings
 from rows import make_instance
+from same_database import database_url
 
 from gateway import leases
 from gateway.models import Instance
@@ -33,16 +32,12 @@ def test_a_picture_that_hangs_or_crashes_ends_as_failed_and_the_others_are_read(
     hangs = make_ecg(small, patient_id=poisoned.HANGS.decode())
     crashes = make_ecg(small, patient_id=poisoned.CRASHES.decode())
     behind = make_ecg(small)
-    name = str(connection.settings_dict["NAME"])
-    url = f"sqlite:///{name}" if connection.vendor == "sqlite" else os.environ["DATABASE_URL"]
-    if connection.vendor != "sqlite":
-        url = f"{url.rsplit('/', 1)[0]}/{name}"
     environment = {
         "DJANGO_SETTINGS_MODULE": "gateway.settings",
         "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
         "ECG_DATA_DIR": str(tmp_path),
         "ECG_SPOOL_DIR": str(configured.ECG_SPOOL_DIR),
-        "DATABASE_URL": url,
+        "DATABASE_URL": database_url(),
         "BROKER_URL": valkey.url,
         "ECG_ATTEMPTS": "2",
         "ECG_LEASE_S": "1",
