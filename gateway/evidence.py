@@ -40,6 +40,12 @@ def anew(peer: Peer) -> dict[str, Any]:
     return {**UNASKED, "proof_due_at": due_at, "proof_error": ""}
 
 
+def unproven() -> QuerySet[Dispatch]:
+    """Return what is stored at a Peer that has not shown yet that it keeps it, and is to."""
+    stored = Dispatch.objects.filter(outcome=Dispatch.Outcome.STORED, proven_at=None)
+    return stored.exclude(peer__proof=Proof.NONE)
+
+
 def prove(rows: QuerySet[Dispatch], means: Dispatch.Means) -> None:
     """Write down that these are proven, in the caller's transaction."""
     unproven = rows.filter(outcome=Dispatch.Outcome.STORED, proven_at=None)

@@ -110,7 +110,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": ECG_SWEEP_S,
         "options": {"expires": ECG_SWEEP_S},
     }
-    for name in ("sweep_analysis", "sweep_delivery", "sweep_alerts")
+    for name in ("sweep_analysis", "sweep_delivery", "sweep_proof", "sweep_alerts")
 }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:

@@ -62,6 +62,10 @@ WAITING = (State.RECEIVED, State.ANALYSED, State.REPORTED)
 """States from which a machine takes the next step; all others rest until a person acts."""
 
 
+DONE = (State.DELIVERED, State.PROVEN)
+"""States in which every destination has stored the reports, whether it has shown it or not yet."""
+
+
 class IllegalTransition(ValueError):
     """An event that the table does not allow in this state."""
 

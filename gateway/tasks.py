@@ -10,7 +10,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from gateway import alerts, doorbell, leases, pipeline, retention
+from gateway import alerts, doorbell, leases, pipeline, proof, retention
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -45,6 +45,19 @@ def sweep_analysis() -> None:
 def sweep_delivery() -> None:
     """Ring again for analysed and reported instances that nobody holds."""
     sweep((State.ANALYSED, State.REPORTED))
+
+
+@shared_task(name="gateway.tasks.prove")
+def prove() -> None:
+    """Ask archives to show that they keep what they took; the rest after what is delivered now."""
+    if proof.prove_waiting():
+        prove.delay()
+
+
+@shared_task(name="gateway.tasks.sweep_proof")
+def sweep_proof() -> None:
+    """Ask for the proof that is due."""
+    prove()
 
 
 @shared_task(name="gateway.tasks.sweep_alerts")

@@ -12,14 +12,17 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from gateway import intake
+from gateway import evidence, intake
 from gateway.models import Alert, Association, Instance, ModelVersion, Peer
-from gateway.states import WAITING, State
+from gateway.states import DONE, WAITING, State
 from webadmin import trail, words
 from webadmin.filters import between
 
 SLOW = datetime.timedelta(minutes=5)
 """A picture is read within seconds; one that waits longer means a worker is not running."""
+
+UNPROVEN_LONG = datetime.timedelta(hours=1)
+"""An archive has answered by then, or was asked again."""
 
 ASSOCIATIONS_SHOWN = 8
 
@@ -43,6 +46,8 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
         page["tiles"], page["oldest_wait"] = _tiles(timezone.now())
         page["model_version"] = live_model()
         page["notice"] = words.NOTICE
+        if user.has_perm("gateway.view_dispatch"):
+            page["tiles"].append(_unproven(timezone.now()))
         page["intake_shut"] = intake.shortage()
     if user.has_perm("gateway.view_association"):
         page["associations"] = [
@@ -75,7 +80,7 @@ def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:
     count = Instance.objects.aggregate(
         waiting=Count("pk", filter=Q(state__in=WAITING)),
         oldest=Min("received_at", filter=Q(state__in=WAITING)),
-        delivered=Count("pk", filter=Q(state=State.DELIVERED) & today),
+        delivered=Count("pk", filter=Q(state__in=DONE) & today),
         rejected=Count("pk", filter=Q(state=State.REJECTED) & today),
         failed=Count("pk", filter=Q(state=State.FAILED)),
         set_aside=Count("pk", filter=Q(state=State.SET_ASIDE)),
@@ -86,7 +91,7 @@ def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:
     tone = "warn" if is_slow else "progress"
     tiles = [
         _tile("Waiting", count["waiting"], note, query="state=waiting", tone=tone),
-        _tile("Delivered", count["delivered"], TODAY, query=_today(State.DELIVERED), tone="good"),
+        _tile("Delivered", count["delivered"], TODAY, query=DONE_TODAY, tone="good"),
         _tile("Rejected", count["rejected"], TODAY, query=_today(State.REJECTED), tone="quiet"),
         _tile("Failed", count["failed"], "need a person", query="state=failed", tone="bad"),
         _tile("Set aside", count["set_aside"], "conflicts", query="state=set_aside", tone="warn"),
@@ -94,7 +99,20 @@ def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:
     return tiles, trail.span(wait) if is_slow else ""
 
 
+def _unproven(now: datetime.datetime) -> Tile:
+    """Return the tile of what archives have not shown yet to keep."""
+    count = evidence.unproven().aggregate(all=Count("pk"), oldest=Min("ended_at"))
+    oldest = count["oldest"]
+    wait = now - oldest if oldest else datetime.timedelta(0)
+    note = f"the oldest for {trail.span(wait)}" if count["all"] else "archives keep what they took"
+    tone = "warn" if wait > UNPROVEN_LONG else "progress"
+    link = f"{reverse('admin:gateway_dispatch_changelist')}?proof=unproven"
+    return Tile("Unproven", f"{count['all']:,}", note, link, tone if count["all"] else "quiet",
+                "pending")  # fmt: skip
+
+
 TODAY = "of those received today"
+DONE_TODAY = "state=done&day=today"
 
 
 def _today(state: State) -> str:

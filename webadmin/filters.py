@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_date
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
 from gateway.models import Finding, Instance
-from gateway.states import WAITING, State
+from gateway.states import DONE, WAITING, State
 from webadmin import words
 from webadmin.unfolded import DropdownFilter, DropdownForm, RangeFilter, RangeForm
 
@@ -37,19 +37,26 @@ class Dropdown(DropdownFilter):
 
 
 class StateFilter(Dropdown):
-    """By state; "waiting" is every state from which a machine takes the next step."""
+    """By state; "waiting" is every state from which a machine takes the next step, "done"
+    those in which every destination has the reports."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
         states = [(state.value, str(state.label)) for state in State]
-        return [("waiting", "Waiting (received to reported)"), *states]
+        return [
+            ("waiting", "Waiting (received to reported)"),
+            ("done", "Delivered, proven or not yet"),
+            *states,
+        ]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Instance]) -> QuerySet[Instance]:
         match self.value():
             case "waiting":
                 return rows.filter(state__in=WAITING)
+            case "done":
+                return rows.filter(state__in=DONE)
             case str(state) if state in State.values:
                 return rows.filter(state=state)
         return rows

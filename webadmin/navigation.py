@@ -15,6 +15,7 @@ LIFE = (
     ("Reports", "description", "gateway.report"),
     ("Dispatches", "forward_to_inbox", "gateway.dispatch"),
     ("Deliveries", "outbox", "gateway.delivery"),
+    ("Commitments", "verified", "gateway.commitment"),
     ("Alerts", "notifications_active", "gateway.alert"),
     ("Transitions", "timeline", "gateway.transition"),
     ("Disposals", "auto_delete", "gateway.disposal"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.models import Alert, Association, Delivery, Dispatch, Finding
+from gateway.models import Alert, Association, Commitment, Delivery, Dispatch, Finding
+from gateway.models.peers import Proof
 from gateway.states import State
 from models.labels import LABELS
 
@@ -44,6 +45,13 @@ _DISPATCHES = {
     Dispatch.Outcome.REPLACED: ("quiet", "swap_horiz"),
     Dispatch.Outcome.REFUSED: ("bad", "error"),
     Dispatch.Outcome.WITHDRAWN: ("quiet", "block"),
+}
+_COMMITMENTS = {
+    Commitment.Outcome.ASKED: ("progress", "schedule"),
+    Commitment.Outcome.COMMITTED: ("good", "verified"),
+    Commitment.Outcome.PARTLY: ("warn", "warning"),
+    Commitment.Outcome.REFUSED: ("quiet", "block"),
+    Commitment.Outcome.UNANSWERED: ("warn", "hourglass_disabled"),
 }
 _ALERTS = {
     Alert.Outcome.WAITING: ("progress", "schedule"),
@@ -102,6 +110,24 @@ def dispatch(value: str) -> Badge:
     """Return the badge of how a dispatch ended."""
     known = Dispatch.Outcome(value)
     return Badge(str(known.label), *_DISPATCHES[known])
+
+
+def proof(row: Dispatch) -> Badge | None:
+    """Return the badge of whether a Peer has shown that it keeps a report; None: not stored."""
+    if row.outcome != Dispatch.Outcome.STORED:
+        return None
+    if row.proven_at is not None:
+        return Badge("Proven", "good", "verified", f"by {row.get_proven_by_display()}")
+    if row.peer.proof == Proof.NONE:
+        return Badge("Not asked", "quiet", "remove", "this Peer is not asked for proof")
+    tone = "warn" if row.proof_error or row.proof_due_at is None else "progress"
+    return Badge("Unproven", tone, "pending", row.proof_error)
+
+
+def commitment(value: str) -> Badge:
+    """Return the badge of what became of a request to a Peer."""
+    known = Commitment.Outcome(value)
+    return Badge(str(known.label), *_COMMITMENTS[known])
 
 
 def alert(value: str) -> Badge:

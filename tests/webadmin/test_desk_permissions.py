@@ -21,8 +21,9 @@ from desk_rows import (
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from gateway.models import Disposal, Instance, Peer, Transition
+from gateway.models import Commitment, Disposal, Instance, Peer, Transition
 from gateway.states import State
 
 FACTS = (
@@ -31,6 +32,7 @@ FACTS = (
     "study",
     "report",
     "dispatch",
+    "commitment",
     "delivery",
     "alert",
     "transition",
@@ -53,6 +55,9 @@ def rows(db: None) -> dict[str, Any]:
         "report": report,
         "delivery": attempt(report, peer),
         "dispatch": mean(report, peer),
+        "commitment": Commitment.objects.create(
+            peer=peer, transaction_uid="2.25.1", answer_due_at=timezone.now()
+        ),
         "alert": alert,
         "alertrule": alert.rule,
         "rule": make_rule(),
@@ -126,6 +131,8 @@ GOOD_PEER = {
     "is_destination": "on",
     "outputs": ["basic_text", "pdf"],
     "language": "zh-hans",
+    "proof": "auto",
+    "max_lines": "2",
 }
 
 

@@ -93,6 +93,7 @@ def test_each_tile_counts_what_its_link_lists(reader: Client) -> None:
         "Rejected": 3,
         "Failed": 1,
         "Set aside": 1,
+        "Unproven": 0,
     }
     for title, (value, link) in found.items():
         assert reader.get(link).content.decode().count("data-picture") == value, title

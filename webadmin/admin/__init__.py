@@ -5,6 +5,7 @@ from django.contrib import admin
 from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     alerts,
     associations,
+    commitments,
     deliveries,
     dispatches,
     disposals,

@@ -8,12 +8,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from gateway import dispatching
+from gateway import dispatching, evidence
 from gateway.models import Delivery, Dispatch, Peer
-from webadmin import words
+from webadmin import trail, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.filters import DayRangeFilter, Dropdown
 
@@ -46,14 +47,38 @@ class PeerFilter(Dropdown):
         return rows.filter(peer=int(chosen)) if chosen.isdecimal() else rows
 
 
+class ProofFilter(Dropdown):
+    """By whether the Peer has shown that it keeps what it stored."""
+
+    title = "proof"
+    parameter_name = "proof"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
+        return [("unproven", "Unproven"), ("proven", "Proven")]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Dispatch]) -> QuerySet[Dispatch]:
+        if self.value() == "unproven":
+            return rows.filter(pk__in=evidence.unproven().values("pk"))
+        return rows.filter(proven_at__isnull=False) if self.value() == "proven" else rows
+
+
 @admin.register(Dispatch)
 class DispatchAdmin(MachineFacts[Dispatch]):
     """One line a report and Peer. What a person can do is to say that one is no longer meant."""
 
     noun = "Dispatch"
     change_form_template = "webadmin/dispatch.html"
-    list_display = ("decided_at", "ecg", "report_kind", "peer_title", "by", "came", "ended_at")
-    list_filter = (OutcomeFilter, PeerFilter, ("decided_at", DayRangeFilter))
+    list_display = (
+        "decided_at",
+        "ecg",
+        "report_kind",
+        "peer_title",
+        "by",
+        "came",
+        "ended_at",
+        "proof",
+    )
+    list_filter = (OutcomeFilter, ProofFilter, PeerFilter, ("decided_at", DayRangeFilter))
     list_select_related = ("report", "peer")
     search_fields = (
         "=report__sop_instance_uid",
@@ -88,11 +113,23 @@ class DispatchAdmin(MachineFacts[Dispatch]):
     def came(self, row: Dispatch) -> SafeString:
         return show(words.dispatch(row.outcome))
 
+    @admin.display(description="proof", ordering="proven_at")
+    def proof(self, row: Dispatch) -> SafeString | str:
+        badge = words.proof(row)
+        if badge is None:
+            return "–"
+        if row.proven_at is not None or row.ended_at is None:
+            return show(badge)
+        since = trail.span(timezone.now() - row.ended_at)
+        return format_html('{} <span class="desk-quiet-text">for {}</span>', show(badge), since)
+
     def page(self, _request: HttpRequest, row: Dispatch) -> dict[str, Any]:
         attempts = Delivery.objects.filter(report=row.report, peer=row.peer).select_related("peer")
         return {
             "dispatch": row,
             "badge": words.dispatch(row.outcome),
+            "proof_badge": words.proof(row),
+            "commitment": row.commitment,
             "deliveries": [(attempt, words.delivery(attempt.outcome)) for attempt in attempts],
         }
 

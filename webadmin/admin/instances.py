@@ -19,7 +19,7 @@ from gateway import doorbell, leases
 from gateway.models import Finding, Instance
 from gateway.retention import AgedOut
 from gateway.spool import SpoolError
-from gateway.states import State
+from gateway.states import DONE, State
 from webadmin import preview, trail, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.bars import bars_of
@@ -89,7 +89,7 @@ class InstanceAdmin(MachineFacts[Instance]):
     @admin.display(description="state", ordering="state")
     def where(self, row: Instance) -> SafeString:
         badge = show(words.state(row.state))
-        why = row.reason or (row.last_error if row.state != State.DELIVERED else "")
+        why = row.reason or (row.last_error if row.state not in DONE else "")
         if not why:
             return badge
         return format_html('{}<span class="desk-why" title="{}">{}</span>', badge, why, why)

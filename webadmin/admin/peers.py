@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, URLField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
@@ -30,6 +30,7 @@ class PeerAdmin(ModelAdmin[Peer]):
     search_fields = ("^title", "^host")
     search_help_text = "AE title, host"
     warn_unsaved_form = True
+    readonly_fields = ("refuses_commitment_since",)
     change_form_after_template = "webadmin/refused_outputs.html"
     fieldsets = (
         (None, {"fields": ("title", "host", "port")}),
@@ -37,8 +38,17 @@ class PeerAdmin(ModelAdmin[Peer]):
             "What it is for",
             {"fields": ("is_sender", "is_destination", "is_archive", "is_worklist")},
         ),
-        ("What it is sent", {"fields": ("outputs", "language")}),
+        ("What it is sent", {"fields": ("outputs", "language", "max_lines")}),
+        (
+            "How it shows that it keeps it",
+            {"fields": ("proof", "qido_url", "refuses_commitment_since")},
+        ),
     )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, URLField):
+            kwargs["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Peer]:
         rows = super().get_queryset(request).annotate(rules_count=Count("rules", distinct=True))

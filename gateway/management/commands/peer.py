@@ -14,6 +14,7 @@ from dicom_node import scu
 from dicom_node.errors import DicomError
 from gateway import peers
 from gateway.models import Peer
+from gateway.models.peers import Proof
 from gateway.outputs import Language, Output
 
 EXAMPLES = """
@@ -24,6 +25,7 @@ examples:
   manage.py peer add PACS pacs.example.org 11112 --sender --destination --archive
   manage.py peer add RIS 10.1.2.9 104 --worklist            says whose what is handed in is
   manage.py peer add WARD 10.1.2.7 104 --destination --output pdf --language zh-hans
+  manage.py peer add PACS pacs.example.org 11112 --destination --proof query --qido https://pacs.example.org/dicom-web
   manage.py peer list
   manage.py peer ping                                       C-ECHO to every destination
 """
@@ -35,6 +37,13 @@ USES = {
     "worklist": "has the worklist",
 }
 """What a Peer may be for: the option, which is the end of the field's name, and its words."""
+
+PROOFS = {
+    Proof.AUTO: "is asked for proof",
+    Proof.COMMITMENT: "is asked for Storage Commitment",
+    Proof.QUERY: "is looked into",
+    Proof.NONE: "is not asked for proof",
+}
 
 
 class Command(BaseCommand):
@@ -67,6 +76,17 @@ class Command(BaseCommand):
             help="what it is sent; once for each. Default: basic_text and comprehensive",
         )
         add.add_argument("--language", choices=Language.values, help="of its reports. Default: en")
+        add.add_argument(
+            "--proof",
+            choices=Proof.values,
+            help="how it shows that it keeps what it took: by Storage Commitment, by a look into "
+            "it, whichever it has (auto), or not at all. Default: auto",
+        )
+        add.add_argument(
+            "--qido",
+            metavar="URL",
+            help="its QIDO-RS address, for that look; without it by C-FIND. Empty: has none",
+        )
         actions.add_parser("list", help="show all Peers")
         ping = actions.add_parser("ping", help="C-ECHO a Peer; without a title, all destinations")
         ping.add_argument("title", nargs="?", help="AE title")
@@ -87,6 +107,8 @@ class Command(BaseCommand):
         # What is not said stays as it is, or as usual.
         peer.outputs = options["output"] or peer.outputs
         peer.language = options["language"] or peer.language
+        peer.proof = options["proof"] or peer.proof
+        peer.qido_url = peer.qido_url if options["qido"] is None else options["qido"]
         try:
             peer.full_clean()
         except ValidationError as error:
@@ -132,6 +154,9 @@ def _purpose(peer: Peer) -> str:
     words = [word for use, word in USES.items() if getattr(peer, f"is_{use}")]
     if peer.is_destination:
         words.append(f"as {' + '.join(peer.outputs)} in {peer.language}")
+        words.append(PROOFS[Proof(peer.proof)] + (" at its QIDO-RS" if peer.qido_url else ""))
+        if peer.refuses_commitment_since:
+            words.append("has no Storage Commitment")
     if refused := [row.output for row in peer.refused_outputs.all()]:
         words.append(f"refuses {' + '.join(refused)}")
     return ", ".join(words) or "no use"
