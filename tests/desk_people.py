@@ -28,6 +28,7 @@ READ = (
     "view_report",
     "view_delivery",
     "view_dispatch",
+    "view_commitment",
     "view_alert",
     "view_alertrule",
     "view_rule",

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from archives import Orthanc, StoreSCP
 from desk_rows import analyse, make_ecg
+from django.db import connections
 from django.utils import timezone
+from peers import eventually
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from pytest_django import Settings
 
-from dicom_node.commitment import CommitmentResult, FailedReference, Reference
+from dicom_node.commitment import CommitmentResult, FailedReference, Reference, parse_result
 from gateway import leases, pipeline, proof
 from gateway.models import Commitment, Dispatch, Instance, Peer
 from gateway.models.peers import Proof
@@ -471,3 +473,44 @@ def test_a_real_archive_that_has_no_commitment_for_strangers_is_looked_into() ->
         proof.prove_waiting()
         assert state_of(row) == State.PROVEN
         assert {one.proven_by for one in dispatches(row)} == {"query"}
+
+
+@contextmanager
+def report_receiver(title: str) -> Iterator[int]:
+    """Take commitment results on associations that archives open; yield the port."""
+
+    def take(event: evt.Event) -> tuple[int, None]:
+        try:
+            told = parse_result(
+                event.request.EventInformation.getvalue(),
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+            )
+            proof.answered(str(event.assoc.requestor.ae_title), told)
+        finally:
+            connections.close_all()
+        return 0x0000, None
+
+    ae = AE(title)
+    ae.add_supported_context(STORAGE_COMMITMENT, scu_role=False, scp_role=True)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)]
+    )
+    yield server.server_address[1]
+    server.shutdown()
+
+
+def test_orthanc_commits_itself_on_an_association_of_its_own_and_what_it_lost_is_sent_again(
+    settings: Settings,
+) -> None:
+    with Orthanc() as archive, report_receiver(settings.ECG_AE_TITLE) as port:
+        archive.introduce(settings.ECG_AE_TITLE, "127.0.0.1", port)
+        destination(archive.entity_args)
+        row = delivered()
+        archive.clear()
+        proof.prove_waiting()
+        eventually(lambda: state_of(row) == State.REPORTED, what="Orthanc to miss both")
+        pipeline.deliver_waiting()
+        assert archive.count() == 2
+        proof.prove_waiting()
+        eventually(lambda: state_of(row) == State.PROVEN, what="Orthanc to commit itself")
+        assert {one.proven_by for one in dispatches(row)} == {"commitment"}
