@@ -13,6 +13,7 @@ typed errors go out.
 ``scu``               the SCU: send objects, ask whether a peer is there, what it has, and fetch it
 ``query``             C-FIND, of an archive and of a worklist
 ``retrieve``          C-GET and C-MOVE
+``commitment``        storage commitment: ask an archive to answer for what it was sent
 ``order``             a patient and what was ordered: from a worklist item, into an object
 ``image``             pixel data of any accepted object -> raster
 ``waveform``          a stored ECG waveform -> twelve leads in microvolts, and its own numbers

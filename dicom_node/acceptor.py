@@ -1,7 +1,8 @@
 """The acceptor's side of an association, on pynetdicom's upper layer.
 
 pynetdicom does what PS3.8 describes: connections, PDUs, the state machine, the negotiation. The
-DIMSE layer above it is ours, for C-STORE and C-ECHO only, because of what a lost ECG would mean:
+DIMSE layer above it is ours, for C-STORE, C-ECHO and the N-EVENT-REPORT of a storage commitment,
+because of what a lost ECG would mean:
 
 * fragments of a data set go straight to a file in the folder they stay in. pynetdicom keeps them
   in memory, or in a temporary file that it leaves behind when the sender aborts;
@@ -36,11 +37,14 @@ from pynetdicom.transport import AssociationServer, RequestHandler
 from dicom_node.command import (
     C_ECHO_RQ,
     C_STORE_RQ,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
     Command,
     CommandFault,
     encode_response,
     parse_command,
 )
+from dicom_node.commitment import MAX_RESULT_BYTES
 from dicom_node.reception import Reception
 from dicom_node.wire import bounded_socket
 
@@ -51,17 +55,26 @@ _INVALID_PDU = "Evt19"
 # Sta13, "awaiting transport connection close".
 _AWAITING_CLOSE = "Sta13"
 _MAX_COMMAND_BYTES = 16 * 1024
+# An N-ACTION has its context where archives may report to us, but is none that we serve: its
+# sender is told so (PS3.7 Annex C), and may go on.
+_SERVED = (C_STORE_RQ, C_ECHO_RQ, N_EVENT_REPORT_RQ, N_ACTION_RQ)
+_UNRECOGNISED_OPERATION = 0x0211
 _DUL_END_S = 5.0
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Request:
-    """A complete request: its command and, for C-STORE, the object on disk."""
+    """A complete request: its command and, for C-STORE, the object on disk.
+
+    ``information`` is the data set of another request, as encoded, and never much longer than
+    :data:`dicom_node.commitment.MAX_RESULT_BYTES`.
+    """
 
     command: Command
     context_id: int
     reception: Reception | None
+    information: bytes = b""
 
 
 class Service(ABC):
@@ -82,6 +95,10 @@ class Service(ABC):
     @abstractmethod
     def store(self, association: "Acceptance", request: Request, context: Any) -> int:
         """Answer a C-STORE with its status."""
+
+    @abstractmethod
+    def reported(self, association: "Acceptance", request: Request, context: Any) -> int:
+        """Answer an N-EVENT-REPORT with its status."""
 
     @abstractmethod
     def ended(self, association: "Acceptance") -> None:
@@ -129,6 +146,7 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
         self._command: Command | None = None
         self._context_id = 0
         self._reception: Reception | None = None
+        self._information = bytearray()
         self._unanswered = False
         self._lock = threading.Lock()
         self._closed = False
@@ -162,6 +180,9 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
                 raise CommandFault("a data set came without its command")
             if self._reception is not None:
                 self._reception.write(memoryview(value)[1:])
+            elif len(self._information) <= MAX_RESULT_BYTES:
+                # One byte too many tells that it is too long; the rest is not kept.
+                self._information += value[1:]
             if is_last:
                 self._finish()
 
@@ -175,7 +196,7 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
         context = self.assoc.accepted_context(context_id)
         if context is None:
             raise CommandFault(f"a command on presentation context {context_id}, not accepted")
-        if command.field not in (C_STORE_RQ, C_ECHO_RQ):
+        if command.field not in _SERVED:
             raise CommandFault(f"command 0x{command.field:04X} is not served here")
         self._command, self._context_id = command, context_id
         if not command.has_data_set:
@@ -184,8 +205,11 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
             self._reception = self._service.begin(self.assoc, command, context)
 
     def _finish(self) -> None:
-        request = Request(cast(Command, self._command), self._context_id, self._reception)
+        command = cast(Command, self._command)
+        information = bytes(self._information)
+        request = Request(command, self._context_id, self._reception, information)
         self._command = self._reception = None
+        self._information.clear()
         self._unanswered = True
         self.msg_queue.put((self._context_id, request))
 
@@ -279,11 +303,17 @@ class Acceptance(Association):  # type: ignore[misc]
     def _serve_request(self, msg: Request, context_id: int) -> None:
         """Answer one request. The name is pynetdicom's, who calls it from its loop."""
         request = msg
-        if request.command.field == C_ECHO_RQ:
-            self.dimse.answer(request, 0x0000)
+        context = self._accepted_cx[context_id]
+        field = request.command.field
+        if field == C_ECHO_RQ:
+            status = 0x0000
+        elif field == C_STORE_RQ:
+            status = self._service.store(self, request, context)
+        elif field == N_EVENT_REPORT_RQ:
+            status = self._service.reported(self, request, context)
         else:
-            status = self._service.store(self, request, self._accepted_cx[context_id])
-            self.dimse.answer(request, status)
+            status = _UNRECOGNISED_OPERATION
+        self.dimse.answer(request, status)
         # The time we took is not the sender's silence.
         self.dul._idle_timer.restart()
 

@@ -19,6 +19,8 @@ C_MOVE_RSP: Final = 0x8021
 C_ECHO_RQ: Final = 0x0030
 C_ECHO_RSP: Final = 0x8030
 C_CANCEL_RQ: Final = 0x0FFF
+N_EVENT_REPORT_RQ: Final = 0x0100
+N_ACTION_RQ: Final = 0x0130
 
 NO_DATA_SET: Final = 0x0101
 
@@ -33,6 +35,7 @@ _DATA_SET_TYPE: Final = 0x0800
 _STATUS: Final = 0x0900
 _ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+_EVENT_TYPE_ID: Final = 0x1002
 _REMAINING: Final = 0x1020
 _COMPLETED: Final = 0x1021
 _FAILED: Final = 0x1022
@@ -50,7 +53,8 @@ class CommandFault(ValueError):
 class Command:
     """The elements of a request that we use.
 
-    ``sop_class_uid`` and ``sop_instance_uid`` are as sent, without their padding.
+    ``sop_class_uid`` and ``sop_instance_uid`` are as sent, without their padding; ``event_type`` is
+    that of an N-EVENT-REPORT.
     """
 
     field: int
@@ -58,6 +62,7 @@ class Command:
     sop_class_uid: str
     sop_instance_uid: str
     has_data_set: bool
+    event_type: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ def parse_command(encoded: bytes) -> Command:
         sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID),
         sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID),
         has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
+        event_type=_count(elements, _EVENT_TYPE_ID),
     )
 
 
@@ -184,8 +190,10 @@ def encode_response(request: Command, status: int) -> bytes:
         (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
         (_STATUS, struct.pack("<H", status)),
     ]
-    if request.field == C_STORE_RQ:
+    if request.field in (C_STORE_RQ, N_EVENT_REPORT_RQ):
         elements.append((_AFFECTED_SOP_INSTANCE_UID, _padded(request.sop_instance_uid)))
+    if request.event_type is not None:
+        elements.append((_EVENT_TYPE_ID, struct.pack("<H", request.event_type)))
     return _encode(elements)
 
 

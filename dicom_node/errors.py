@@ -119,6 +119,26 @@ class QueryFailed(QueryRefused):
     retryable = True
 
 
+class CommitmentRefused(DicomError):
+    """The peer refused to take a request for storage commitment, and would refuse it again.
+
+    Attributes
+    ----------
+    status : int
+        Its Status (0000,0900).
+    """
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"the peer answered the request for commitment with 0x{status:04X}")
+
+
+class CommitmentFailed(CommitmentRefused):
+    """The peer could not take the request for storage commitment at the moment."""
+
+    retryable = True
+
+
 class TooManyMatches(QueryError):
     """More answers came than were asked for; the request was cancelled."""
 

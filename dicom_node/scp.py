@@ -14,6 +14,8 @@ Rules
   those. Anything else is answered 0x0117. The UID never becomes part of a path.
 * Affected SOP Class UID: the one of the presentation context; another is answered 0x0122.
 * A C-STORE without a data set is answered 0xC000.
+* An N-EVENT-REPORT of a storage commitment (PS3.4 Annex J), which an archive brings on an
+  association of its own, is taken where ``on_commitment_result`` is given.
 * A connection that never asks for an association is closed and yields no record.
 """
 
@@ -34,14 +36,17 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.acceptor import Acceptance, Request, Server, Service
 from dicom_node.command import Command
+from dicom_node.commitment import EVENT_TYPES, SYNTAXES, CommitmentResult, parse_result
 from dicom_node.contexts import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     STORAGE_CLASSES,
+    STORAGE_COMMITMENT,
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
 from dicom_node.entity import title_fault
+from dicom_node.errors import AnswerNotUnderstood
 from dicom_node.reception import Reception, remove_stale_parts
 from dicom_node.status import Status, judge
 
@@ -148,6 +153,7 @@ class Limits:
 Admit = Callable[[Caller], Refusal | None]
 OnInstance = Callable[[ReceivedInstance], int]
 OnAssociation = Callable[[AssociationRecord], None]
+OnCommitmentResult = Callable[[Caller, CommitmentResult], int]
 
 
 class StorageSCP(Service):
@@ -168,6 +174,9 @@ class StorageSCP(Service):
         different associations run at once.
     on_association : callable, optional
         ``AssociationRecord -> None``. An exception in it is logged and changes nothing.
+    on_commitment_result : callable, optional
+        ``(Caller, CommitmentResult) -> Status``: what an archive says of our request. Without it no
+        storage commitment is negotiated.
     incoming_folder : Path
         Where objects are received; on the file system they will stay on, so that taking one over
         is a rename. Made if absent.
@@ -188,6 +197,7 @@ class StorageSCP(Service):
         on_instance: OnInstance,
         incoming_folder: Path,
         on_association: OnAssociation | None = None,
+        on_commitment_result: OnCommitmentResult | None = None,
         limits: Limits | None = None,
     ) -> None:
         if fault := title_fault(title):
@@ -199,6 +209,7 @@ class StorageSCP(Service):
         self._admit = admit
         self._on_instance = on_instance
         self._on_association = on_association
+        self._on_commitment_result = on_commitment_result
         self._incoming_folder = incoming_folder
         self._records: dict[str, AssociationRecord] = {}
         self._lock = threading.Lock()
@@ -281,6 +292,12 @@ class StorageSCP(Service):
         syntaxes = list(TRANSFER_SYNTAXES)
         ae.supported_contexts = [build_context(uid, syntaxes) for uid in STORAGE_CLASSES]
         ae.add_supported_context(VERIFICATION, syntaxes[:3])
+        if self._on_commitment_result is not None:
+            # An archive that reports to us asks for the association and is the SCP on it (PS3.7
+            # section D.3.3.4).
+            ae.add_supported_context(
+                STORAGE_COMMITMENT, list(SYNTAXES), scu_role=True, scp_role=True
+            )
         return ae
 
     # What acceptor.Service asks for.
@@ -351,6 +368,25 @@ class StorageSCP(Service):
             reception.discard()
         return status
 
+    def reported(self, association: Acceptance, request: Request, context: Any) -> int:
+        if str(context.abstract_syntax) != STORAGE_COMMITMENT or self._on_commitment_result is None:
+            return Status.SOP_CLASS_NOT_SUPPORTED
+        if request.command.event_type not in EVENT_TYPES:
+            return Status.NO_SUCH_EVENT_TYPE
+        record = self._records[association.association_id]
+        caller = Caller(record.calling_title, record.address, record.called_title)
+        try:
+            result = parse_result(
+                request.information, transfer_syntax_uid=str(context.transfer_syntax[0])
+            )
+            return self._on_commitment_result(caller, result)
+        except AnswerNotUnderstood as fault:
+            _log.warning("association %s: %s", association.association_id, fault)
+            return Status.INVALID_ARGUMENT_VALUE
+        except Exception:  # noqa: BLE001  the archive is told that it was not taken
+            _log.exception("association %s: result not taken", association.association_id)
+            return Status.PROCESSING_FAILURE
+
     def ended(self, association: Acceptance) -> None:
         with self._lock:
             record = self._records.pop(association.association_id, None)
@@ -367,7 +403,8 @@ class StorageSCP(Service):
     def _store(
         self, association: Acceptance, command: Command, reception: Reception, context: Any
     ) -> int:
-        if command.sop_class_uid != str(context.abstract_syntax):
+        negotiated = str(context.abstract_syntax)
+        if command.sop_class_uid != negotiated or negotiated not in STORAGE_CLASSES:
             return Status.SOP_CLASS_NOT_SUPPORTED
         if not _TAKEN_UID.fullmatch(command.sop_instance_uid):
             return Status.INVALID_SOP_INSTANCE

@@ -10,7 +10,7 @@ Kind = Literal["stored", "warning", "retry", "refused"]
 
 
 class Status(IntEnum):
-    """A status of a C-STORE or C-ECHO response."""
+    """A status of a response."""
 
     SUCCESS = 0x0000
     """The object is stored. From us: it is on disk and on record (PS3.7 Annex C)."""
@@ -21,6 +21,10 @@ class Status(IntEnum):
     """A failure without a further name (PS3.7 Annex C)."""
     DUPLICATE_SOP_INSTANCE = 0x0111
     """The archive has an object of this UID already (PS3.7 Annex C)."""
+    NO_SUCH_EVENT_TYPE = 0x0113
+    """An N-EVENT-REPORT of an event that its SOP Class has not (PS3.7 Annex C)."""
+    INVALID_ARGUMENT_VALUE = 0x0115
+    """A parameter of the command, its data set included, is not valid (PS3.7 Annex C)."""
     ATTRIBUTE_VALUE_OUT_OF_RANGE = 0x0116
     """Stored, an attribute value was out of range (PS3.7 Annex C)."""
     INVALID_SOP_INSTANCE = 0x0117
@@ -57,6 +61,7 @@ class Status(IntEnum):
 _REFUSALS = {
     0x0105: "no such attribute",
     0x0106: "invalid attribute value",
+    0x0113: "no such event type",
     0x0115: "invalid argument value",
     0x0117: "invalid SOP Instance UID",
     0x0118: "no such SOP Class",

@@ -12,17 +12,25 @@ import os
 import structlog
 from django.db import DatabaseError, close_old_connections, connections
 
+from dicom_node.commitment import CommitmentResult
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
-from gateway import intake, keeping, peers
+from gateway import intake, keeping, peers, proof
 from gateway.models import Association, Door
 
 log = structlog.get_logger(__name__)
 ACTOR = f"listener:{os.getpid()}"
 
+_reporters: set[tuple[str, str]] = set()
+"""Who was let in for its reports alone, by title and address: objects of all others cost no
+question."""
+
 
 def admit(caller: Caller, *, title: str) -> Refusal | None:
     """Decide on an association request: None admits, a Refusal rejects it (PS3.8 9.3.4).
+
+    An archive that only receives reports may come, to say what became of them (storage commitment);
+    an object from it is refused.
 
     A database that is down refuses transiently, so that senders come back.
     """
@@ -30,11 +38,17 @@ def admit(caller: Caller, *, title: str) -> Refusal | None:
         return Refusal.CALLED_UNKNOWN
     close_old_connections()
     try:
-        known = peers.may_send(caller.title, caller.address)
+        who = (caller.title, caller.address)
+        if peers.may_send(*who):
+            _reporters.discard(who)
+            return None
+        if not peers.may_report(*who):
+            return Refusal.CALLING_UNKNOWN
+        _reporters.add(who)
+        return None
     except DatabaseError as error:
         log.error("database away", error=type(error).__name__)
         return Refusal.UNDECIDED
-    return None if known else Refusal.CALLING_UNKNOWN
 
 
 def receive(received: ReceivedInstance) -> Status:
@@ -49,10 +63,15 @@ def receive(received: ReceivedInstance) -> Status:
     -------
     Status
         SUCCESS for an object that is safe now or was already (same UID, same bytes), and for one
-        that was set aside (same UID, other bytes); OUT_OF_RESOURCES when it could not be kept.
+        that was set aside (same UID, other bytes); OUT_OF_RESOURCES when it could not be kept;
+        NOT_AUTHORISED for one of a Peer that may not send.
     """
     close_old_connections()
     try:
+        who = (received.calling_title, received.calling_address)
+        if who in _reporters and not peers.may_send(*who):
+            log.warning("object refused: this Peer may not send", calling_title=who[0])
+            return Status.NOT_AUTHORISED
         keeping.keep(
             keeping.Arrival(
                 path=received.path,
@@ -75,6 +94,13 @@ def receive(received: ReceivedInstance) -> Status:
     finally:
         received.path.unlink(missing_ok=True)
     return Status.OUT_OF_RESOURCES
+
+
+def take_commitment(caller: Caller, result: CommitmentResult) -> Status:
+    """Take what an archive says of what it has stored; the status answers it."""
+    close_old_connections()
+    proof.answered(caller.title, result)
+    return Status.SUCCESS
 
 
 def record(association: AssociationRecord) -> None:

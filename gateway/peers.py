@@ -32,7 +32,16 @@ def may_send(title: str, address: str) -> bool:
 
     A Peer with a host is known only at the addresses of that host; one without, at any.
     """
-    hosts = Peer.objects.filter(title=title, is_sender=True).values_list("host", flat=True)
+    return _is_known(Peer.objects.filter(title=title, is_sender=True), address)
+
+
+def may_report(title: str, address: str) -> bool:
+    """Return whether `title` calling from `address` may tell what became of our reports."""
+    return _is_known(destinations().filter(title=title), address)
+
+
+def _is_known(peers: QuerySet[Peer], address: str) -> bool:
+    hosts = peers.values_list("host", flat=True)
     return any(not host or _canonical(address) in addresses(host) for host in hosts)
 
 

@@ -24,7 +24,9 @@ def _spool(settings: Settings, tmp_path: Path) -> None:
     settings.ECG_SPOOL_DIR = tmp_path / "spool"
 
 
-def arrive(uid: str = "1.2.3", content: bytes = b"data set") -> ReceivedInstance:
+def arrive(
+    uid: str = "1.2.3", content: bytes = b"data set", *, calling_title: str = "CART"
+) -> ReceivedInstance:
     """Return an object as the Listener hands it over: complete, in ``incoming``."""
     path = spool.incoming() / f"{uuid.uuid4().hex}.part"
     path.write_bytes(b"\0" * 128 + b"DICM" + content)
@@ -33,7 +35,7 @@ def arrive(uid: str = "1.2.3", content: bytes = b"data set") -> ReceivedInstance
         sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
         sop_instance_uid=uid,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
-        calling_title="CART",
+        calling_title=calling_title,
         calling_address="127.0.0.1",
         association_id="association-1",
         sha256_dataset=hashlib.sha256(content).hexdigest(),
@@ -169,11 +171,18 @@ def test_a_caller_is_known_by_title_and_by_address_where_one_is_given(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_peer_that_only_receives_reports_may_not_send() -> None:
-    Peer.objects.create(title="PACS", host="127.0.0.1", port=104, is_destination=True)
+def test_a_peer_that_only_receives_reports_may_come_and_not_send() -> None:
+    peer = Peer.objects.create(title="PACS", host="127.0.0.1", port=104, is_destination=True)
     caller = Caller("PACS", "127.0.0.1", "ECGGATEWAY")
-    assert ingest.admit(caller, title="ECGGATEWAY") is Refusal.CALLING_UNKNOWN
+    assert ingest.admit(caller, title="ECGGATEWAY") is None
     assert ingest.admit(caller, title="SOMEONE") is Refusal.CALLED_UNKNOWN
+    elsewhere = Caller("PACS", "192.0.2.1", "ECGGATEWAY")
+    assert ingest.admit(elsewhere, title="ECGGATEWAY") is Refusal.CALLING_UNKNOWN
+    assert ingest.receive(arrive(calling_title="PACS")) == Status.NOT_AUTHORISED
+    assert not list(spool.incoming().iterdir())
+    peer.is_sender = True
+    peer.save()
+    assert ingest.receive(arrive(calling_title="PACS")) == Status.SUCCESS
 
 
 @pytest.mark.django_db(transaction=True)

@@ -36,6 +36,7 @@ class Command(BaseCommand):
             admit=functools.partial(ingest.admit, title=settings.ECG_AE_TITLE),
             on_instance=ingest.receive,
             on_association=ingest.record,
+            on_commitment_result=ingest.take_commitment,
             incoming_folder=spool.incoming(),
             limits=Limits(max_associations=settings.ECG_MAX_ASSOCIATIONS),
         ):
