@@ -194,7 +194,8 @@ def test_what_is_no_result_is_answered_and_the_association_goes_on(
             answer, _ = association.send_n_event_report(ds, kind, STORAGE_COMMITMENT, WELL_KNOWN)
             return int(answer.Status)
 
-        assert report(Dataset(), 1) == Status.INVALID_ARGUMENT_VALUE
+        assert report(information("", "1.2.3"), 1) == Status.INVALID_ARGUMENT_VALUE
+        assert report(information("2.25.9"), 1) == Status.INVALID_ARGUMENT_VALUE
         assert report(information("2.25.9", "1.2.3"), 3) == Status.NO_SUCH_EVENT_TYPE
         assert heard.empty()
         assert report(information("2.25.9", "1.2.3"), 1) == Status.SUCCESS
