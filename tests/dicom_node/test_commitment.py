@@ -13,6 +13,7 @@ from archives import Orthanc, StoreSCP
 from dcmtk import storescu
 from pictures import save_picture
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import build_context
 
@@ -239,7 +240,7 @@ def test_no_object_is_stored_on_a_context_that_is_none_of_storage(
 ) -> None:
     ds = save_picture(tmp_path / "ecg.dcm")
     with archive_calls(listener) as association:
-        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = STORAGE_COMMITMENT
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID(STORAGE_COMMITMENT)
         context = next(
             one
             for one in association.accepted_contexts
