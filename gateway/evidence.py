@@ -46,6 +46,15 @@ def unproven() -> QuerySet[Dispatch]:
     return stored.exclude(peer__proof=Proof.NONE)
 
 
+def look_again(peer: Peer) -> None:
+    """A person has changed `peer`: what could not be asked is asked, what it refuses forgotten."""
+    Peer.objects.filter(pk=peer.pk).update(refuses_commitment_since=None)
+    unasked = Dispatch.objects.filter(
+        peer=peer, outcome=Dispatch.Outcome.STORED, proven_at=None, proof_due_at=None
+    ).exclude(proof_error="")
+    unasked.update(proof_due_at=timezone.now(), proof_looks=0, is_read_back=False)
+
+
 def prove(rows: QuerySet[Dispatch], means: Dispatch.Means) -> None:
     """Write down that these are proven, in the caller's transaction."""
     unproven = rows.filter(outcome=Dispatch.Outcome.STORED, proven_at=None)

@@ -118,13 +118,6 @@ def prove_waiting() -> bool:
     return True
 
 
-def look_again(peer: Peer) -> None:
-    """A person has changed `peer`: what could not be asked is asked, what it refuses forgotten."""
-    Peer.objects.filter(pk=peer.pk).update(refuses_commitment_since=None)
-    unasked = _unproven().filter(peer=peer, proof_due_at=None).exclude(proof_error="")
-    unasked.update(proof_due_at=timezone.now(), proof_looks=0, is_read_back=False)
-
-
 # --- a turn ------------------------------------------------------------------------------------
 
 
@@ -245,7 +238,7 @@ def _ask(peer: Peer, rows: Sequence[Dispatch]) -> bool:
         _rest(peer, mine, error)
         return False
     if peer.refuses_commitment_since is not None:
-        look_again(peer)
+        evidence.look_again(peer)
     if result is not None:
         answered(peer.title, result)
     return True

@@ -72,7 +72,18 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["CONN_MAX_AGE"] = 300
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A machine that freezes or is cut off inside a transaction keeps the locks of its rows, and
+    # SKIP LOCKED passes them by; the server lets go of them as soon as a lease would have run out.
+    # That the server itself is gone shows within half a minute.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "options": f"-c idle_in_transaction_session_timeout={max(1, round(1000 * ECG_LEASE_S))}",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Broker: the doorbell ------------------------------------------------------------------------

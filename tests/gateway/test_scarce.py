@@ -36,6 +36,22 @@ Peer.objects.create(title="CART", host="", is_sender=True)
 """
 
 
+FREEZE = """
+import time
+import django
+django.setup()
+from django.db import OperationalError, transaction
+from gateway.models import Peer
+try:
+    with transaction.atomic():
+        Peer.objects.select_for_update().get(title="CART")
+        print("holds", flush=True)
+        time.sleep(600)
+except OperationalError:
+    print("lost")
+"""
+
+
 @contextmanager
 def listener(folder: Path, *, database_url: str, files: int = 1024) -> Iterator[int]:
     """Run ``manage.py listen`` and yield its port."""
@@ -120,6 +136,42 @@ def test_a_database_out_of_connections_turns_senders_away_for_now_and_then_takes
                 assert send(port, tmp_path / "ecg.dcm") != 0x0000
             assert send(port, tmp_path / "ecg.dcm") == 0x0000
     postgres_cluster.execute(f"DROP ROLE {role}")
+
+
+def test_the_locks_of_a_machine_that_freezes_inside_a_transaction_are_let_go(
+    postgres_url: str,
+) -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "gateway.settings",
+        "DATABASE_URL": postgres_url,
+        "ECG_LEASE_S": "1",
+    }
+    subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", FREEZE],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline() == "holds\n"
+            with psycopg.connect(postgres_url) as other:
+                other.execute("SET lock_timeout = '20s'")
+                rows = other.execute("SELECT title FROM gateway_peer FOR UPDATE").fetchall()
+        finally:
+            holder.kill()
+    assert rows == [("CART",)]
 
 
 def _connects(url: str, stack: ExitStack) -> bool:

@@ -147,7 +147,9 @@ def test_the_chips_keep_the_search_and_mark_the_chosen_state(reader: Client) -> 
     chips = re.search(r'<nav class="desk-chips".*?</nav>', shown, re.DOTALL)
     assert chips
     assert re.search(r'aria-current="true">\s*Rejected', chips[0])
-    assert chips[0].count("q=7341902") == 6
+    links = re.findall(r'href="([^"]*)"', chips[0])
+    assert len(links) > 5
+    assert all("q=7341902" in link for link in links)
 
 
 def test_an_empty_list_says_so_and_how_to_see_everything(reader: Client) -> None:
