@@ -51,6 +51,8 @@ class StoreOutcome:
         The object's UID; empty when the file could not be read.
     status : int or None
         The peer's answer; ``None`` when there was none for this file.
+    is_sent : bool
+        Whether it was sent, answered or not.
     kind : {"stored", "warning", "retry", "refused"}
         See :func:`dicom_node.status.judge`.
     reason : str
@@ -65,6 +67,7 @@ class StoreOutcome:
     kind: Kind
     reason: str
     comment: str = ""
+    is_sent: bool = False
 
 
 def echo(peer: ApplicationEntity, *, calling_title: str, timeouts: Timeouts | None = None) -> None:
@@ -115,15 +118,15 @@ def store(
     Returns
     -------
     list of StoreOutcome
-        One for each path, in order. When the association breaks after an answer was got, the
-        files without an answer have the kind ``retry``.
+        One for each path, in order. When the association breaks, the file that was under way and
+        those after it have the kind ``retry``; of these only the first was sent.
 
     Raises
     ------
     NotSendable
         When no path leads to a DICOM file.
     AssociationError
-        When no file got an answer because there was no association, or it broke.
+        When there was no association.
     """
     parcels = [_read_parcel(path) for path in paths]
     contexts = _contexts(parcels)
@@ -136,23 +139,19 @@ def store(
         if on_outcome is not None:
             on_outcome(len(outcomes) - 1, outcome)
 
-    answered = False
     with associate(peer, calling_title, contexts, timeouts or Timeouts()) as call:
-        broken: AssociationError | None = None
+        broken = ""
         for number, parcel in enumerate(parcels, start=1):
             if parcel.fault is not None:
                 add(StoreOutcome("", None, "refused", parcel.fault))
                 continue
-            if broken is None:
-                outcome = _send(call, parcel, message_id=number % 0xFFFF + 1)
-                if outcome is not None:
-                    answered = answered or outcome.status is not None
-                    add(outcome)
-                    continue
-                broken = call.failure()
-                if not answered:
-                    raise broken
-            add(StoreOutcome(parcel.sop_instance_uid, None, "retry", str(broken)))
+            is_sent = not broken and call.association.is_established
+            outcome = _send(call, parcel, message_id=number % 0xFFFF + 1) if is_sent else None
+            if outcome is None:
+                broken = broken or str(call.failure())
+                uid = parcel.sop_instance_uid
+                outcome = StoreOutcome(uid, None, "retry", broken, is_sent=is_sent)
+            add(outcome)
     return outcomes
 
 
@@ -195,8 +194,6 @@ def _contexts(parcels: Sequence[_Parcel]) -> list[Any]:
 
 def _send(call: Call, parcel: _Parcel, *, message_id: int) -> StoreOutcome | None:
     """Send one object; ``None`` when the association broke."""
-    if not call.association.is_established:
-        return None
     uid = parcel.sop_instance_uid
     try:
         answer: Dataset = call.association.send_c_store(parcel.path, msg_id=message_id)
@@ -209,4 +206,5 @@ def _send(call: Call, parcel: _Parcel, *, message_id: int) -> StoreOutcome | Non
     if "Status" not in answer:
         return None
     kind, reason = judge(answer.Status)
-    return StoreOutcome(uid, answer.Status, kind, reason, str(answer.get("ErrorComment", "")))
+    comment = str(answer.get("ErrorComment", ""))
+    return StoreOutcome(uid, answer.Status, kind, reason, comment, is_sent=True)

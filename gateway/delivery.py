@@ -8,56 +8,27 @@ was answered is written at once, and what is written is not done again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from dicom_node import scu
-from dicom_node.errors import DicomError, NoAcceptedContext, PeerTimeout, PeerUnreachable
-from dicom_node.status import Status
-from gateway import dispatching, evidence, leases, peers, reachability, retention, routing
+from dicom_node.errors import DicomError
+from gateway import circuits, dispatching, doorbell, evidence, leases, peers, precedence, routing
+from gateway.circuits import NotNow
 from gateway.leases import LeaseLost, actor
-from gateway.models import Delivery, Dispatch, Instance, Peer, RefusedOutput
-from gateway.outputs import SOP_CLASSES, Output, accepted, chain
-from gateway.states import Event
+from gateway.models import Delivery, Dispatch, Instance, Peer
+from gateway.outputs import Output, accepted
+from gateway.sending import Attempt, send, unsent
+from gateway.states import Event, State
 
 log = structlog.get_logger(__name__)
 
-THERE = (Delivery.Outcome.STORED, Delivery.Outcome.WARNING)
-
-
-@dataclass
-class Attempt:
-    """A Dispatch, the row of the attempt at it, and whether its kind is what the Peer refuses."""
-
-    dispatch: Dispatch
-    row: Delivery
-    is_unwanted: bool = False
-    is_known: bool = False
-    """Whether the Peer's answer, or that it cannot be sent to it, is in the row."""
-    is_kept: bool = False
-    """Whether the row is committed."""
-    wait_s: float = 0.0
-    """For how long its Peer is left alone: it was not called, and there is no row."""
-
-    def trouble(self) -> str:
-        """Say what went wrong, and where."""
-        if self.is_unwanted:
-            wanted = self.dispatch.instead_of or self.dispatch.report.kind
-            kinds = ", ".join(str(output.label) for output in chain(wanted))
-            return f"{self.row.peer.title}: the Peer accepts none of {kinds}"
-        status = "" if self.row.status is None else f"0x{self.row.status:04X} "
-        return f"{self.row.peer.title}: {status}{self.row.reason}"
-
 
 def deliver(batch: Sequence[Instance]) -> None:
-    """Send what waits for each Peer, one association a Peer, and write every attempt.
+    """Send what waits for each Peer and write every attempt.
 
     A Peer that did not answer last time comes last, or not at all for a while.
     """
@@ -66,7 +37,7 @@ def deliver(batch: Sequence[Instance]) -> None:
     attempts: list[Attempt] = []
     waiting = Dispatch.objects.filter(report__instance__in=ready, outcome=Dispatch.Outcome.WAITING)
     found = peers.destinations().filter(pk__in=waiting.values("peer"))
-    for peer in sorted(found, key=reachability.is_doubtful):
+    for peer in sorted(found, key=circuits.is_open):
         attempts += _serve(peer, ready)
     try:
         with transaction.atomic():
@@ -77,13 +48,19 @@ def deliver(batch: Sequence[Instance]) -> None:
                     log.warning("lease lost", error=str(lost))
     except DatabaseError as error:
         log.error("left to their leases", rows=len(ready), error=repr(error))
+        return
+    if any(0 < attempt.wait_s <= circuits.BUSY_S for attempt in attempts):
+        doorbell.ring(0, State.REPORTED, in_s=circuits.BUSY_S)
 
 
 def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
-    """Send a Peer what waits for it, and what stands in for what it refuses."""
+    """Send a Peer what waits for it, and what stands in for what it refuses.
+
+    Of each patient one ECG an association: whether the next may go shows when it is there.
+    """
     tried: dict[int, Attempt] = {}
     stuck: dict[int, Attempt] = {}
-    for _ in Output:
+    while True:
         # A Peer may take its time to connect, to answer, and for each report.
         _renew(ready)
         stuck |= _stand_in(
@@ -91,14 +68,29 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
         )
         over = tried.keys() | stuck.keys()
         fresh = [row for row in _waiting(peer, ready) if row.pk not in over]
-        if not fresh:
+        due = precedence.in_turn(peer, fresh, ready)
+        if not due:
+            behind = "an earlier ECG of this patient goes first"
+            stuck |= {row.pk: unsent(row, peer, behind, circuits.BUSY_S) for row in fresh}
             break
-        if wait_s := reachability.rest_s(peer):
-            stuck |= {row.pk: _left_alone(peer, row, wait_s) for row in fresh}
+        try:
+            with circuits.call(peer) as call:
+                sent = send(call, due, renew=lambda: _renew(ready))
+        except NotNow as rest:
+            stuck |= {row.pk: _left_alone(peer, row, rest, ready) for row in fresh}
             break
-        for attempt in _send(peer, fresh, ready):
-            tried[attempt.dispatch.pk] = attempt
+        tried |= {attempt.dispatch.pk: attempt for attempt in sent}
     return list((tried | stuck).values())
+
+
+def _left_alone(peer: Peer, row: Dispatch, rest: NotNow, ready: dict[int, Instance]) -> Attempt:
+    """Return what takes the place of an attempt while a Peer is left alone."""
+    if rest.is_busy:
+        return unsent(row, peer, f"not called yet: {rest}", rest.wait_s)
+    # What was never tried waits until the Peer answers somebody; the rest has its own time.
+    is_first = ready[row.report.instance_id].attempts <= 1
+    wait_s = max(rest.wait_s, circuits.HELD_S) if is_first else rest.wait_s
+    return unsent(row, peer, f"not called again yet: {rest}", wait_s)
 
 
 def _renew(ready: dict[int, Instance]) -> None:
@@ -144,123 +136,6 @@ def _stand_in(
     return {attempt.dispatch.pk: attempt for attempt in ended}
 
 
-def _send(peer: Peer, rows: Sequence[Dispatch], ready: dict[int, Instance]) -> list[Attempt]:
-    """Try to store reports at `peer`; write an attempt for each, and what it brought."""
-    attempts = [
-        Attempt(row, Delivery(report=row.report, peer=peer, outcome=Delivery.Outcome.RETRY))
-        for row in rows
-    ]
-    files: list[tuple[Attempt, Path]] = []
-    for attempt in attempts:
-        report = attempt.dispatch.report
-        try:
-            files.append((attempt, retention.report_file(report)))
-        except OSError as error:
-            attempt.row.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
-    if files:
-        _store(peer, files, ready)
-    with transaction.atomic():
-        _write([attempt for attempt in attempts if not attempt.is_kept])
-        _remember(peer, attempts)
-    return attempts
-
-
-def _left_alone(peer: Peer, row: Dispatch, wait_s: float) -> Attempt:
-    """Return what takes the place of an attempt while a Peer is left alone."""
-    reason = f"not called again yet: {reachability.reason(peer)}"
-    outcome = Delivery.Outcome.RETRY
-    unsaved = Delivery(report=row.report, peer=peer, outcome=outcome, reason=reason)
-    return Attempt(row, unsaved, wait_s=wait_s)
-
-
-def _write(attempts: Sequence[Attempt]) -> None:
-    """Write attempts and what they brought, in the caller's transaction."""
-    for attempt in attempts:
-        attempt.row.pk = None  # a first try may have been rolled back
-    Delivery.objects.bulk_create(attempt.row for attempt in attempts)
-    there = [attempt.dispatch.pk for attempt in attempts if attempt.row.outcome in THERE]
-    if there:
-        Dispatch.objects.filter(pk__in=there).update(
-            **evidence.anew(attempts[0].row.peer),
-            outcome=Dispatch.Outcome.STORED,
-            ended_at=timezone.now(),
-        )
-
-
-def _store(peer: Peer, files: Sequence[tuple[Attempt, Path]], ready: dict[int, Instance]) -> None:
-    """Send `files`; write each answer as it comes, for the rest may take longer than a lease."""
-
-    def keep(index: int, outcome: scu.StoreOutcome) -> None:
-        attempt, _ = files[index]
-        attempt.is_known = True
-        attempt.row.outcome = Delivery.Outcome(outcome.kind)
-        attempt.row.status = outcome.status
-        attempt.row.reason = outcome.reason[: leases.TEXT_LENGTH]
-        attempt.is_unwanted = _is_unwanted(outcome)
-        with transaction.atomic():
-            _write([attempt])
-            _renew(ready)
-        attempt.is_kept = True
-
-    begun = time.monotonic()
-    try:
-        scu.store(
-            peer.entity,
-            [path for _, path in files],
-            calling_title=settings.ECG_AE_TITLE,
-            timeouts=peers.timeouts(),
-            on_outcome=keep,
-        )
-    except DicomError as error:
-        if isinstance(error, PeerUnreachable | PeerTimeout):
-            reachability.failed(peer, str(error), after_s=time.monotonic() - begun)
-        else:
-            reachability.answered(peer)
-        for attempt in _unknown(files):
-            attempt.row.reason = str(error)[: leases.TEXT_LENGTH]
-            if not error.retryable:
-                attempt.row.outcome = Delivery.Outcome.REFUSED
-            attempt.is_unwanted = isinstance(error, NoAcceptedContext)
-    except Exception as error:
-        log.exception("attempt failed", peer=peer.title)
-        for attempt in _unknown(files):
-            attempt.row.reason = f"{type(error).__name__}: {error}"[: leases.TEXT_LENGTH]
-    else:
-        reachability.answered(peer)
-
-
-def _unknown(files: Sequence[tuple[Attempt, Path]]) -> list[Attempt]:
-    return [attempt for attempt, _ in files if not attempt.is_known]
-
-
-def _is_unwanted(outcome: scu.StoreOutcome) -> bool:
-    """Return whether a Peer refused the kind of object rather than this one."""
-    if outcome.status is not None:
-        return outcome.status == Status.SOP_CLASS_NOT_SUPPORTED
-    # Refused before it was sent, though it could be read: no presentation context for it.
-    return outcome.kind == "refused" and bool(outcome.sop_instance_uid)
-
-
-def _remember(peer: Peer, attempts: Sequence[Attempt]) -> None:
-    """Keep which kinds a Peer refuses, and forget it of one that it has taken after all."""
-    unwanted = {a.dispatch.report.kind: a for a in attempts if a.is_unwanted}
-    for output, attempt in unwanted.items():
-        _, is_new = RefusedOutput.objects.update_or_create(
-            peer=peer,
-            output=output,
-            defaults={
-                "address": str(peer),
-                "sop_class_uid": SOP_CLASSES[output],
-                "reason": attempt.row.reason,
-                "refused_at": timezone.now(),
-            },
-        )
-        if is_new:
-            log.warning("output refused", peer=peer.title, output=output)
-    taken = {a.dispatch.report.kind for a in attempts if a.row.outcome in THERE} - set(unwanted)
-    RefusedOutput.objects.filter(peer=peer, output__in=taken).delete()
-
-
 def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None:
     """Move the row by what is left of its Dispatches: nothing, some for later, some for good.
 
@@ -283,11 +158,14 @@ def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None
     refused = [t for t in troubles if t.row.outcome == Delivery.Outcome.REFUSED]
     later = [t for t in troubles if t.row.outcome != Delivery.Outcome.REFUSED]
     if later and all(t.wait_s for t in later):
-        leases.hold(instance, later[0].trouble(), wait_s=max(t.wait_s for t in later))
+        first = min(later, key=lambda trouble: trouble.wait_s)
+        leases.hold(instance, first.trouble(), wait_s=first.wait_s)
         return
     if later or not refused:
-        reason = later[0].trouble() if later else "more became due while it was delivered"
-        if leases.postpone(instance, reason, actor=who):
+        tried = [t for t in later if not t.wait_s]
+        reason = tried[0].trouble() if tried else "more became due while it was delivered"
+        is_peers = bool(tried) and all(t.is_peers for t in tried)
+        if leases.postpone(instance, reason, actor=who, gives_up=not is_peers):
             return
     else:
         leases.give_up(instance, refused[0].trouble(), actor=who)

@@ -29,8 +29,13 @@ burst of C-STOREs one timeout, not one each."""
 _silent_until = 0.0
 
 
-def ring(instance_id: int, state: State) -> bool:
+def ring(instance_id: int, state: State, *, in_s: float = 0.0) -> bool:
     """Tell the worker of `state` that a row waits; never raises for a broker that is away.
+
+    Parameters
+    ----------
+    in_s
+        The worker starts no sooner, in seconds.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def ring(instance_id: int, state: State) -> bool:
         Whether the message was handed to the broker.
     """
     task = TASKS.get(state)
-    return task is not None and _send(task, instance_id)
+    return task is not None and _send(task, instance_id, in_s)
 
 
 def ring_alert(number: int) -> bool:
@@ -46,12 +51,14 @@ def ring_alert(number: int) -> bool:
     return _send(ALERT, number)
 
 
-def _send(task: str, number: int) -> bool:
+def _send(task: str, number: int, in_s: float = 0.0) -> bool:
     global _silent_until
     if time.monotonic() < _silent_until:
         return False
     try:
-        celery_app.send_task(task, (number,), retry=False, ignore_result=True)
+        celery_app.send_task(
+            task, (number,), countdown=in_s or None, retry=False, ignore_result=True
+        )
     except Exception as error:  # noqa: BLE001 (whatever a broker or its client answers)
         _silent_until = time.monotonic() + SILENCE_S
         log.warning("broker away; the sweeper will ring", number=number, error=repr(error))

@@ -213,21 +213,28 @@ def space(instance: Instance) -> None:
     _held(instance).update(not_before=later)
 
 
-def postpone(instance: Instance, error: str, *, actor: str) -> bool:
+def postpone(instance: Instance, error: str, *, actor: str, gives_up: bool = True) -> bool:
     """Let a leased row go until its back-off has passed, or give up when attempts are spent.
+
+    Parameters
+    ----------
+    gives_up
+        False: it is tried for as long as it takes, for the trouble is not its own.
 
     Returns
     -------
     bool
         True: it will be tried again. False: it was given up.
     """
-    if instance.attempts >= settings.ECG_ATTEMPTS:
+    is_spent = instance.attempts >= settings.ECG_ATTEMPTS
+    if is_spent and gives_up:
         give_up(instance, f"{error} (after {instance.attempts} attempts)", actor=actor)
         return False
     wait_s = backoff_s(instance.attempts)
     changed = _held(instance).update(
         lease_token=None,
         lease_expires_at=None,
+        attempts=instance.attempts - is_spent,
         last_error=error[:TEXT_LENGTH],
         not_before=timezone.now() + datetime.timedelta(seconds=wait_s),
     )

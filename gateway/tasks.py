@@ -10,7 +10,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from gateway import alerts, doorbell, leases, pipeline, proof, retention
+from gateway import alerts, circuits, doorbell, leases, pipeline, proof, retention
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -44,6 +44,7 @@ def sweep_analysis() -> None:
 @shared_task(name="gateway.tasks.sweep_delivery")
 def sweep_delivery() -> None:
     """Ring again for analysed and reported instances that nobody holds."""
+    circuits.try_again()
     sweep((State.ANALYSED, State.REPORTED))
 
 

@@ -19,6 +19,9 @@ class Circuit(models.Model):
     failures = models.PositiveIntegerField(default=0, help_text="In a row.")
     opened_at = models.DateTimeField(null=True, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
+    trial_until = models.DateTimeField(
+        null=True, blank=True, help_text="Somebody is trying it until then."
+    )
     reason = models.CharField(max_length=300, blank=True)
 
     def __str__(self) -> str:

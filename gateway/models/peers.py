@@ -79,9 +79,9 @@ class Peer(models.Model):
     )
     max_lines = models.PositiveSmallIntegerField(
         "associations at once",
-        default=2,
+        default=1,
         validators=[MinValueValidator(1), MaxValueValidator(32)],
-        help_text="At most so many of ours at a time, from all workers together.",
+        help_text="At most so many of ours at a time; leave a worker free for other Peers.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -345,10 +345,10 @@ def test_a_peer_that_never_answers_a_store_times_out(picture: Path) -> None:
     going = threading.Event()
     started = time.monotonic()
     with archive(lambda event: int(not going.wait(20))) as peer:
-        with pytest.raises(PeerTimeout) as failure:
-            store(peer, picture)
+        (outcome,) = store(peer, picture)
         going.set()
-    assert failure.value.retryable
+    assert (outcome.kind, outcome.status, outcome.is_sent) == ("retry", None, True)
+    assert outcome.reason == "the peer did not answer in time"
     assert time.monotonic() - started < 15
 
 
@@ -357,17 +357,18 @@ def test_a_peer_that_aborts_on_the_first_object_is_an_abort(picture: Path) -> No
         event.assoc.abort()
         return 0
 
-    with archive(abort) as peer, pytest.raises(AssociationAborted, match="aborted") as failure:
-        store(peer, picture)
-    assert failure.value.retryable
+    with archive(abort) as peer:
+        outcomes = store(peer, picture, picture)
+    assert [outcome.kind for outcome in outcomes] == ["retry", "retry"]
+    assert [outcome.is_sent for outcome in outcomes] == [True, False]
+    assert all("aborted" in outcome.reason for outcome in outcomes)
 
 
 def test_dcmtk_s_archive_aborting_after_the_object_is_an_abort(picture: Path) -> None:
-    with (
-        StoreSCP(options=("--abort-after",)) as peer,
-        pytest.raises(AssociationAborted, match="aborted"),
-    ):
-        store(ApplicationEntity(peer.title, peer.host, peer.port), picture)
+    with StoreSCP(options=("--abort-after",)) as peer:
+        (outcome,) = store(ApplicationEntity(peer.title, peer.host, peer.port), picture)
+    assert (outcome.kind, outcome.is_sent) == ("retry", True)
+    assert "aborted" in outcome.reason
 
 
 def test_what_was_stored_before_an_abort_is_known(pictures: Path) -> None:
@@ -382,6 +383,7 @@ def test_what_was_stored_before_an_abort_is_known(pictures: Path) -> None:
         outcomes = store(peer, *sorted(pictures.glob("grey.*.dcm"))[:3])
     assert [outcome.kind for outcome in outcomes] == ["stored", "retry", "retry"]
     assert [outcome.status for outcome in outcomes] == [0, None, None]
+    assert [outcome.is_sent for outcome in outcomes] == [True, True, False]
     assert "aborted" in outcomes[1].reason
 
 

@@ -435,7 +435,7 @@ def test_an_archive_that_is_away_is_tried_again_until_it_is_there() -> None:
     analyse_and_compose()
     deliver(leases.claim(State.REPORTED))
     row.refresh_from_db()
-    assert (row.state, row.attempts) == (State.REPORTED, 1)
+    assert (row.state, row.attempts) == (State.REPORTED, 0)
     assert title in row.last_error
     with ScriptedArchive(0x0000, port=port) as archive:
         deliver(leases.claim(State.REPORTED))
