@@ -1,8 +1,8 @@
-"""The acceptor's side of an association, on pynetdicom's upper layer.
+"""The acceptor's side of an association: its life, and the DIMSE messages on it.
 
-pynetdicom does what PS3.8 describes: connections, PDUs, the state machine, the negotiation. The
-DIMSE layer above it is ours, for C-STORE, C-ECHO and the N-EVENT-REPORT of a storage commitment,
-because of what a lost ECG would mean:
+PDUs come from :mod:`dicom_node.upper_layer`, the negotiation is pynetdicom's. The DIMSE layer is
+ours, for C-STORE, C-ECHO and the N-EVENT-REPORT of a storage commitment, because of what a lost
+ECG would mean:
 
 * fragments of a data set go straight to a file in the folder they stay in. pynetdicom keeps them
   in memory, or in a temporary file that it leaves behind when the sender aborts;
@@ -10,30 +10,22 @@ because of what a lost ECG would mean:
 * a UID that breaks the rules is echoed as it is, without a warning or an error on the way;
 * whatever way an association ends, one ``finally`` sees it.
 
-Each connection has two threads: pynetdicom's reactor reads PDUs and calls
-:meth:`Dialogue.receive_primitive`; the association's thread calls :meth:`Acceptance.serve`.
+Each connection has one thread. While it stores an object nothing is read: a peer that speaks before
+its answer, or leaves, is noticed when the answer would go out.
 """
 
-import contextlib
 import logging
-import queue
 import threading
-import time
 import uuid
 from abc import ABC, abstractmethod
-from copy import deepcopy
 from dataclasses import dataclass
-from socketserver import BaseServer
+from socket import AF_INET, AF_INET6
+from socketserver import BaseRequestHandler, TCPServer
 from typing import Any, cast
 
 from pynetdicom import AE
-from pynetdicom._globals import MODE_ACCEPTOR
-from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
-from pynetdicom.transport import AssociationServer, RequestHandler
 
+from dicom_node import upper_layer
 from dicom_node.command import (
     C_ECHO_RQ,
     C_STORE_RQ,
@@ -46,21 +38,15 @@ from dicom_node.command import (
 )
 from dicom_node.commitment import MAX_RESULT_BYTES
 from dicom_node.reception import Reception
-from dicom_node.wire import bounded_socket
+from dicom_node.upper_layer import PDUFault, Proposal, Wire
 
 _log = logging.getLogger(__name__)
 
-# Evt19 of the upper layer's state machine, "unrecognised or invalid PDU": A-ABORT and the end.
-_INVALID_PDU = "Evt19"
-# Sta13, "awaiting transport connection close".
-_AWAITING_CLOSE = "Sta13"
 _MAX_COMMAND_BYTES = 16 * 1024
 # An N-ACTION has its context where archives may report to us, but is none that we serve: its
 # sender is told so (PS3.7 Annex C), and may go on.
 _SERVED = (C_STORE_RQ, C_ECHO_RQ, N_EVENT_REPORT_RQ, N_ACTION_RQ)
 _UNRECOGNISED_OPERATION = 0x0211
-_DUL_END_S = 5.0
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,7 @@ class Service(ABC):
 
     @abstractmethod
     def begin(self, association: "Acceptance", command: Command, context: Any) -> Reception:
-        """Make the file for the data set of a C-STORE. Called on the reactor's thread."""
+        """Make the file for the data set of a C-STORE."""
 
     @abstractmethod
     def store(self, association: "Acceptance", request: Request, context: Any) -> int:
@@ -105,67 +91,37 @@ class Service(ABC):
         """Take note that the connection is over. Called exactly once for each connection."""
 
 
-class Reactor(DULServiceProvider):  # type: ignore[misc]
-    """pynetdicom's upper layer, ending its association when a PDU breaks it.
-
-    A PDU that decodes and still makes no sense raises out of the state machine. Left alone that
-    ends the thread with a traceback and keeps the connection open until a timer finds it.
-    """
-
-    def _is_transport_event(self) -> bool:
-        """Look for something to read. The name is pynetdicom's, who calls it from its loop."""
-        if self.state_machine.current_state != _AWAITING_CLOSE:
-            return bool(super()._is_transport_event())
-        # We have aborted or rejected. What the peer still says is no PDU we would wait for.
-        self.socket.drain()
-        self.socket.close()
-        return True
-
-    def run_reactor(self) -> None:
-        """Run until the connection is over."""
-        try:
-            super().run_reactor()
-        except Exception as fault:  # noqa: BLE001  anything the network can provoke ends here
-            _log.warning("connection ended, PDU not understood: %s", type(fault).__name__)
-            self.assoc._kill = True
-            self.assoc.is_aborted = True
-            self.assoc.is_established = False
-            with contextlib.suppress(Exception):
-                self.socket.close()
-            # Wakes an association that still waits for its request.
-            self.to_user_queue.put(None)
-
-
-class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
-    """The DIMSE layer: P-DATA fragments in, requests on a queue, responses out."""
+class Dialogue:
+    """The DIMSE layer: fragments in, one request at a time out."""
 
     def __init__(self, association: "Acceptance", service: Service) -> None:
-        super().__init__(association)
+        self._association = association
         self._service = service
         self._command_bytes = bytearray()
         self._command: Command | None = None
         self._context_id = 0
         self._reception: Reception | None = None
         self._information = bytearray()
-        self._unanswered = False
-        self._lock = threading.Lock()
-        self._closed = False
+        self._request: Request | None = None
 
-    def receive_primitive(self, primitive: Any) -> None:
-        """Take one P-DATA indication (PS3.8 Annex E)."""
-        with self._lock:
-            if self._closed:
-                return
-            try:
-                for context_id, value in primitive.presentation_data_value_list:
-                    self._take(context_id, value)
-            except CommandFault as fault:
-                _log.warning("association %s: %s", self.assoc.association_id, fault)
-                self.dul.event_queue.put(_INVALID_PDU)
+    def take(self, body: memoryview) -> Request | None:
+        """Take one P-DATA-TF (PS3.8 Annex E); return the request that it ends, if it ends one.
 
-    def _take(self, context_id: int, value: bytes) -> None:
-        if not value:
-            raise CommandFault("a presentation data value has no message control header")
+        Raises
+        ------
+        CommandFault, PDUFault
+            When it makes no sense here, and the association has to end.
+        """
+        for context_id, value in upper_layer.values(body):
+            if self._request is not None:
+                # No window of outstanding operations is negotiated (PS3.7 section D.3.3.3), so
+                # there is one; each further one would hold a file open.
+                raise CommandFault("a request came before the last one was answered")
+            self._take(context_id, value)
+        request, self._request = self._request, None
+        return request
+
+    def _take(self, context_id: int, value: memoryview) -> None:
         is_command, is_last = value[0] & 1, value[0] & 2
         if is_command:
             if self._command is not None:
@@ -179,7 +135,7 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
             if self._command is None or context_id != self._context_id:
                 raise CommandFault("a data set came without its command")
             if self._reception is not None:
-                self._reception.write(memoryview(value)[1:])
+                self._reception.write(value[1:])
             elif len(self._information) <= MAX_RESULT_BYTES:
                 # One byte too many tells that it is too long; the rest is not kept.
                 self._information += value[1:]
@@ -187,13 +143,9 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
                 self._finish()
 
     def _begin(self, context_id: int) -> None:
-        if self._unanswered:
-            # No window of outstanding operations is negotiated (PS3.7 section D.3.3.3), so there
-            # is one; each further one would hold a file open.
-            raise CommandFault("a request came before the last one was answered")
         command = parse_command(bytes(self._command_bytes))
         self._command_bytes.clear()
-        context = self.assoc.accepted_context(context_id)
+        context = self._association.contexts.get(context_id)
         if context is None:
             raise CommandFault(f"a command on presentation context {context_id}, not accepted")
         if command.field not in _SERVED:
@@ -202,108 +154,115 @@ class Dialogue(DIMSEServiceProvider):  # type: ignore[misc]
         if not command.has_data_set:
             self._finish()
         elif command.field == C_STORE_RQ:
-            self._reception = self._service.begin(self.assoc, command, context)
+            self._reception = self._service.begin(self._association, command, context)
 
     def _finish(self) -> None:
         command = cast(Command, self._command)
         information = bytes(self._information)
-        request = Request(command, self._context_id, self._reception, information)
+        self._request = Request(command, self._context_id, self._reception, information)
         self._command = self._reception = None
         self._information.clear()
-        self._unanswered = True
-        self.msg_queue.put((self._context_id, request))
-
-    def answer(self, request: Request, status: int) -> None:
-        """Send the response to a request."""
-        encoded = encode_response(request.command, status)
-        primitive = P_DATA()
-        primitive.presentation_data_value_list.append((request.context_id, b"\x03" + encoded))
-        with self._lock:
-            # Before the answer leaves: the next request may be here before we go on.
-            self._unanswered = False
-        self.dul.send_pdu(primitive)
 
     def close(self) -> None:
-        """Discard what was not handed over: half a data set, requests nobody will serve."""
-        with self._lock:
-            self._closed = True
-            if self._reception is not None:
-                self._reception.discard()
-                self._reception = None
-        with contextlib.suppress(queue.Empty):
-            while True:
-                _, request = self.msg_queue.get_nowait()
-                if request is not None and request.reception is not None:
-                    request.reception.discard()
+        """Discard what was not handed over: half a data set, a request nobody will serve."""
+        unserved = self._request.reception if self._request is not None else None
+        for reception in (self._reception, unserved):
+            if reception is not None:
+                reception.discard()
 
 
-class Acceptance(Association):  # type: ignore[misc]
-    """One connection, from its opening to its end."""
+class Acceptance(threading.Thread):
+    """One connection, from its opening to its end.
 
-    def __init__(self, ae: AE, service: Service, association_id: str) -> None:
-        super().__init__(ae, MODE_ACCEPTOR)
-        self.association_id = association_id
+    Attributes
+    ----------
+    calling_title, called_title : str
+        Empty until the association is asked for.
+    address : str
+        The IP address of the peer.
+    contexts : dict
+        The accepted presentation contexts by their number.
+    is_released : bool
+        Whether the peer ended the association as it should.
+    """
+
+    def __init__(self, ae: AE, service: Service, wire: Wire, address: str) -> None:
+        self.association_id = uuid.uuid4().hex
+        super().__init__(name=f"AcceptorThread@{self.association_id}")
+        self.address = address
+        self.calling_title = self.called_title = ""
+        self.contexts: dict[int, Any] = {}
+        self.is_released = False
+        self._ae = ae
         self._service = service
-        self.dul = Reactor(self)
-        # The timers of pynetdicom's DUL belong to the one just replaced.
-        self.acse_timeout = ae.acse_timeout
-        self.network_timeout = ae.network_timeout
-        self.dimse = Dialogue(self, service)
+        self._wire = wire
+        self._dialogue = Dialogue(self, service)
 
-    def accepted_context(self, context_id: int) -> Any | None:
-        """Return the accepted presentation context of this number."""
-        return self._accepted_cx.get(context_id)
-
-    def run_reactor(self) -> None:
+    def run(self) -> None:
         """Live the life of the connection; see to its end whatever happens."""
         try:
             self._live()
+        except (CommandFault, PDUFault) as fault:
+            _log.warning("association %s: %s", self.association_id, fault)
+            self._wire.abort()
+            self._wire.finish()
+        except TimeoutError as fault:
+            _log.info("association %s: %s", self.association_id, fault)
+            self._wire.abort()
+        except (OSError, EOFError) as fault:
+            _log.info("association %s: %s", self.association_id, fault)
         except Exception:  # noqa: BLE001  the next association must not suffer
             _log.exception("association %s failed", self.association_id)
+            self._wire.abort()
         finally:
-            self.dul.kill_dul()
-            with contextlib.suppress(Exception):
-                self.dul.socket.close()
-            self.dul.join(_DUL_END_S)
-            self.dimse.close()
+            self._wire.close()
+            self._dialogue.close()
             self._service.ended(self)
 
+    def abort(self) -> None:
+        """End the association from another thread."""
+        self._wire.abort()
+        self._wire.wake()
+
     def _live(self) -> None:
-        self._started_dul = True
-        self.dul.start()
-        self._dul_ready.wait()
-        asked = self._await_request()
-        if not isinstance(asked, A_ASSOCIATE):
-            _log.info("association %s: no association request came", self.association_id)
-            self.is_aborted = True
+        kind, body = self._wire.read()
+        if kind != upper_layer.ASSOCIATE_RQ:
+            raise PDUFault(f"expected an association request, received PDU type {kind}")
+        asked = upper_layer.proposal(body)
+        if rejection := self._rejection(asked):
+            self._wire.send(upper_layer.ASSOCIATE_RJ, bytes((0, *rejection)))
+            self._wire.finish()
             return
-        self.requestor.primitive = asked
-        rejection = self._service.requested(self)
-        if rejection is not None:
-            self.acse.send_reject(*rejection)
-            # Returns when the answer is on its way and the connection is closed.
-            self.kill()
-            return
-        self.acse.negotiate_association()
-        if self.is_established:
-            self._service.established(self)
-            self._run_reactor()
+        answer, self.contexts = upper_layer.accept(asked, self._ae)
+        self._wire.send(upper_layer.ASSOCIATE_AC, answer)
+        self._service.established(self)
+        self._wire.limit(self._ae.network_timeout)
+        while self._go_on():
+            pass
 
-    def _await_request(self) -> Any:
-        """Wait for the association request, no longer than the connection lasts."""
-        deadline = time.monotonic() + self.acse_timeout
-        while time.monotonic() < deadline:
-            primitive = self.dul.receive_pdu(wait=True, timeout=_POLL_S)
-            if primitive is not None:
-                return primitive
-            if not self.dul.is_alive() or self.dul.socket.socket is None:
-                break
-        return None
+    def _rejection(self, asked: Proposal) -> tuple[int, int, int] | None:
+        if not asked.speaks_our_version:
+            return upper_layer.VERSION_NOT_SUPPORTED
+        self.calling_title, self.called_title = asked.calling_title, asked.called_title
+        return self._service.requested(self)
 
-    def _serve_request(self, msg: Request, context_id: int) -> None:
-        """Answer one request. The name is pynetdicom's, who calls it from its loop."""
-        request = msg
-        context = self._accepted_cx[context_id]
+    def _go_on(self) -> bool:
+        """Do what the next PDU asks; return whether the association goes on."""
+        kind, body = self._wire.read()
+        if kind == upper_layer.DATA_TF:
+            if request := self._dialogue.take(body):
+                self._serve(request)
+            return True
+        if kind == upper_layer.RELEASE_RQ:
+            self._wire.send(upper_layer.RELEASE_RP, bytes(4))
+            self.is_released = True
+            self._wire.finish()
+        elif kind != upper_layer.ABORT:
+            raise PDUFault(f"PDU type {kind} has no place in an association")
+        return False
+
+    def _serve(self, request: Request) -> None:
+        context = self.contexts[request.context_id]
         field = request.command.field
         if field == C_ECHO_RQ:
             status = 0x0000
@@ -313,52 +272,40 @@ class Acceptance(Association):  # type: ignore[misc]
             status = self._service.reported(self, request, context)
         else:
             status = _UNRECOGNISED_OPERATION
-        self.dimse.answer(request, status)
-        # The time we took is not the sender's silence.
-        self.dul._idle_timer.restart()
+        if self._wire.has_input():
+            raise CommandFault("the peer spoke, or left, before its request was answered")
+        self._wire.send(
+            upper_layer.DATA_TF,
+            upper_layer.command_value(request.context_id, encode_response(request.command, status)),
+        )
 
 
-class Connection(RequestHandler):  # type: ignore[misc]
-    """Makes an :class:`Acceptance` of a new TCP connection."""
-
-    def _create_association(self) -> Acceptance:
-        server = self.server
-        association = Acceptance(server.ae, server.service, server.next_association_id())
-        association.name = f"AcceptorThread@{association.association_id}"
-        association._server = server
-        association.set_socket(bounded_socket(association, self.request, server.ae.network_timeout))
-        acceptor, requestor = association.acceptor, association.requestor
-        acceptor.maximum_length = server.ae.maximum_pdu_size
-        acceptor.ae_title = server.ae_title
-        acceptor.address_info = self.local
-        acceptor.implementation_class_uid = server.ae.implementation_class_uid
-        acceptor.implementation_version_name = server.ae.implementation_version_name
-        acceptor.supported_contexts = deepcopy(server.contexts)
-        requestor.address_info = self.remote
-        return association
-
-
-class Server(AssociationServer):  # type: ignore[misc]
+class Server(TCPServer):
     """The listening socket. Connections beyond a limit are closed before they cost a thread."""
 
+    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(
         self, ae: AE, address: tuple[str, int], service: Service, max_connections: int
     ) -> None:
-        self.service = service
         self.max_connections = max_connections
-        super().__init__(ae, address, ae.ae_title, ae.supported_contexts, None, [], Connection)
+        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
+        self._ae = ae
+        self._service = service
+        self._associations: set[Acceptance] = set()
+        super().__init__(address, BaseRequestHandler)
+
+    @property
+    def active_associations(self) -> list[Acceptance]:
+        """The connections that are open."""
+        self._associations = {one for one in self._associations if one.is_alive()}
+        return list(self._associations)
 
     def close(self) -> None:
         """Take no more connections. Those that are open go on."""
-        # pynetdicom's own shutdown() expects its AE to have made the server.
-        BaseServer.shutdown(self)
+        self.shutdown()
         self.server_close()
-
-    def next_association_id(self) -> str:
-        """Return a name for a new association, unique across processes."""
-        return uuid.uuid4().hex
 
     def verify_request(self, _request: Any, client_address: Any) -> bool:
         """Refuse a connection when too many are open."""
@@ -368,6 +315,13 @@ class Server(AssociationServer):  # type: ignore[misc]
             "connection from %s closed: %d are open", client_address[0], self.max_connections
         )
         return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a new connection its thread, which closes it."""
+        wire = Wire(request, timeout_s=self._ae.acse_timeout)
+        association = Acceptance(self._ae, self._service, wire, client_address[0])
+        association.start()
+        self._associations.add(association)
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log a connection that could not be set up."""

@@ -303,11 +303,10 @@ class StorageSCP(Service):
     # What acceptor.Service asks for.
 
     def requested(self, association: Acceptance) -> tuple[int, int, int] | None:
-        asked = association.requestor.primitive
         caller = Caller(
-            title=asked.calling_ae_title.strip(" "),
-            address=association.requestor.address_info.address,
-            called_title=asked.called_ae_title.strip(" "),
+            title=association.calling_title,
+            address=association.address,
+            called_title=association.called_title,
         )
         record = AssociationRecord(
             association_id=association.association_id,
@@ -343,7 +342,7 @@ class StorageSCP(Service):
             sop_class_uid=command.sop_class_uid,
             sop_instance_uid=command.sop_instance_uid,
             transfer_syntax_uid=str(context.transfer_syntax[0]),
-            calling_title=association.requestor.primitive.calling_ae_title.strip(" "),
+            calling_title=association.calling_title,
             max_bytes=self.limits.max_object_bytes,
         )
 

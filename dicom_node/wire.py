@@ -16,8 +16,6 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 # length (PS3.8 Annex D.1); 128 contexts with every transfer syntax need about 300 kB.
 MAX_PDU_BYTES: Final = 1 << 20
 
-_MAX_DRAINS: Final = 16
-
 # Events of the upper layer's state machine (PS3.8 Table 9-10).
 _CONNECTION_CONFIRMED: Final = "Evt2"
 _CONNECTION_FAILED: Final = "Evt17"
@@ -80,13 +78,6 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         """Close the connection, in whatever state it is."""
         self._shutdown_socket()
 
-    def drain(self) -> None:
-        """Drop what has arrived, because closing on unread bytes would take back our last PDU."""
-        with contextlib.suppress(OSError):
-            for _ in range(_MAX_DRAINS):
-                if self.socket is None or not self.ready or not self.socket.recv(MAX_PDU_BYTES):
-                    break
-
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly this many bytes, fewer when the peer closes the connection.
 
@@ -114,10 +105,3 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         view.release()
         del received[count:]
         return received
-
-
-def bounded_socket(association: Any, client: sockets.socket, timeout_s: float) -> BoundedSocket:
-    """Wrap an accepted connection."""
-    wrapped = BoundedSocket(association, client_socket=client)
-    wrapped.limit(timeout_s)
-    return wrapped
