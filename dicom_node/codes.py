@@ -13,6 +13,8 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
+from dicom_node.elements import data_set
+
 
 @dataclass(frozen=True)
 class Concept:
@@ -28,11 +30,11 @@ class Concept:
 
     def as_item(self) -> Dataset:
         """Return the concept as an item of a code sequence."""
-        item = Dataset()
-        item.CodeValue = self.value
-        item.CodingSchemeDesignator = self.scheme
-        item.CodeMeaning = self.meaning
-        return item
+        return data_set(
+            CodeValue=self.value,
+            CodingSchemeDesignator=self.scheme,
+            CodeMeaning=self.meaning,
+        )
 
 
 # Document titles and headings of TID 2000 (CID 7000, 7001)

@@ -4,13 +4,12 @@ Every item has a concept name: an item without one crashes a widely used viewer.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as ItemSequence
-from pydicom.uid import UID
 
 from dicom_node.codes import Concept
+from dicom_node.elements import data_set
 
 Relationship = Literal[
     "CONTAINS",
@@ -26,16 +25,17 @@ ReferenceType = Literal["IMAGE", "WAVEFORM", "COMPOSITE"]
 
 
 def _item(
-    relationship: Relationship | None, value_type: str, name: Concept, children: Sequence[Dataset]
+    relationship: Relationship | None,
+    value_type: str,
+    name: Concept,
+    children: Sequence[Dataset],
+    **values: Any,
 ) -> Dataset:
-    ds = Dataset()
     if relationship is not None:
-        ds.RelationshipType = relationship
-    ds.ValueType = value_type
-    ds.ConceptNameCodeSequence = ItemSequence([name.as_item()])
+        values["RelationshipType"] = relationship
     if children:
-        ds.ContentSequence = ItemSequence(list(children))
-    return ds
+        values["ContentSequence"] = children
+    return data_set(ValueType=value_type, ConceptNameCodeSequence=[name.as_item()], **values)
 
 
 def container(
@@ -46,30 +46,24 @@ def container(
     template: str | None = None,
 ) -> Dataset:
     """A CONTAINER, its items separate; `template` is a TID of DCMR (PS3.16)."""
-    ds = _item(relationship, "CONTAINER", name, children)
-    ds.ContinuityOfContent = "SEPARATE"
+    values: dict[str, Any] = {"ContinuityOfContent": "SEPARATE"}
     if template is not None:
-        identification = Dataset()
-        identification.MappingResource = "DCMR"
-        identification.TemplateIdentifier = template
-        ds.ContentTemplateSequence = ItemSequence([identification])
-    return ds
+        identification = data_set(MappingResource="DCMR", TemplateIdentifier=template)
+        values["ContentTemplateSequence"] = [identification]
+    return _item(relationship, "CONTAINER", name, children, **values)
 
 
 def text(relationship: Relationship, name: Concept, value: str) -> Dataset:
     """A TEXT item; lines are parted by CR LF (PS3.3 Table C.17-5)."""
-    ds = _item(relationship, "TEXT", name, ())
-    ds.TextValue = value
-    return ds
+    return _item(relationship, "TEXT", name, (), TextValue=value)
 
 
 def code(
     relationship: Relationship, name: Concept, value: Concept, children: Sequence[Dataset] = ()
 ) -> Dataset:
     """A CODE item."""
-    ds = _item(relationship, "CODE", name, children)
-    ds.ConceptCodeSequence = ItemSequence([value.as_item()])
-    return ds
+    coded = [value.as_item()]
+    return _item(relationship, "CODE", name, children, ConceptCodeSequence=coded)
 
 
 def num(
@@ -80,19 +74,13 @@ def num(
     children: Sequence[Dataset] = (),
 ) -> Dataset:
     """A NUM item; `value` is the decimal string as printed elsewhere."""
-    ds = _item(relationship, "NUM", name, children)
-    measured = Dataset()
-    measured.MeasurementUnitsCodeSequence = ItemSequence([unit.as_item()])
-    measured.NumericValue = value
-    ds.MeasuredValueSequence = ItemSequence([measured])
-    return ds
+    measured = data_set(MeasurementUnitsCodeSequence=[unit.as_item()], NumericValue=value)
+    return _item(relationship, "NUM", name, children, MeasuredValueSequence=[measured])
 
 
 def uidref(relationship: Relationship, name: Concept, value: str) -> Dataset:
     """A UIDREF item."""
-    ds = _item(relationship, "UIDREF", name, ())
-    ds.UID = UID(value)
-    return ds
+    return _item(relationship, "UIDREF", name, (), UID=value)
 
 
 def reference(
@@ -103,9 +91,7 @@ def reference(
     children: Sequence[Dataset] = (),
 ) -> Dataset:
     """An item that refers to an object; `referenced` is an item of a Referenced SOP Sequence."""
-    ds = _item(relationship, value_type, name, children)
-    ds.ReferencedSOPSequence = ItemSequence([referenced])
-    return ds
+    return _item(relationship, value_type, name, children, ReferencedSOPSequence=[referenced])
 
 
 def outline(
@@ -115,8 +101,6 @@ def outline(
     source: Dataset,
 ) -> Dataset:
     """A SCOORD item: a closed POLYLINE of (column, row) corners on the IMAGE item `source`."""
-    ds = _item(relationship, "SCOORD", name, [source])
-    closed = [*corners, corners[0]]
-    ds.GraphicData = [float(value) for corner in closed for value in corner]
-    ds.GraphicType = "POLYLINE"
-    return ds
+    closed = [float(value) for corner in (*corners, corners[0]) for value in corner]
+    values = {"GraphicData": closed, "GraphicType": "POLYLINE"}
+    return _item(relationship, "SCOORD", name, [source], **values)

@@ -3,16 +3,15 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from io import BytesIO
 from typing import Final
 
-from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as ItemSequence
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node import codes
 from dicom_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.elements import data_set, to_file
 from dicom_node.report.result import AnalysisResult, Device
 from dicom_node.report.source import Source
 from dicom_node.report.uids import DerivedUids
@@ -51,27 +50,31 @@ def header(
         What the UIDs depend on besides source, result and kind, such as a digest of pixels.
     """
     at = moment(source, result)
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.InstanceCreationDate = ds.SeriesDate = ds.ContentDate = at.strftime("%Y%m%d")
-    ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = at.strftime("%H%M%S")
-    ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
-    ds.SOPClassUID = UID(kind.sop_class_uid)
-    ds.SOPInstanceUID = uids.derive(kind.name, "instance", *of)
+    day, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S")
+    ds = data_set(
+        SpecificCharacterSet="ISO_IR 192",
+        InstanceCreationDate=day,
+        InstanceCreationTime=time,
+        ContentDate=day,
+        ContentTime=time,
+        TimezoneOffsetFromUTC=at.strftime("%z")[:5],
+        SOPClassUID=kind.sop_class_uid,
+        SOPInstanceUID=uids.derive(kind.name, "instance", *of),
+        # General Series (PS3.3 C.7.3.1), SR Document Series (C.17.1), General Equipment (C.7.5.1)
+        Modality=kind.modality,
+        SeriesInstanceUID=uids.derive(kind.name, "series", *of),
+        SeriesNumber=kind.series_number,
+        SeriesDescription=SERIES_DESCRIPTION,
+        SeriesDate=day,
+        SeriesTime=time,
+        Manufacturer=result.device.manufacturer,
+        ManufacturerModelName=result.device.model,
+        DeviceSerialNumber=result.device.serial,
+        SoftwareVersions=result.device.software_version,
+        InstanceNumber=1,
+        ContributingEquipmentSequence=[_equipment(result.device, at)],
+    )
     source.copy_identity(ds)
-
-    # General Series (PS3.3 C.7.3.1), SR Document Series (C.17.1), General Equipment (C.7.5.1)
-    ds.Modality = kind.modality
-    ds.SeriesInstanceUID = uids.derive(kind.name, "series", *of)
-    ds.SeriesNumber = kind.series_number
-    ds.SeriesDescription = SERIES_DESCRIPTION
-    ds.Manufacturer = result.device.manufacturer
-    ds.ManufacturerModelName = result.device.model
-    ds.DeviceSerialNumber = result.device.serial
-    ds.SoftwareVersions = result.device.software_version
-
-    ds.InstanceNumber = 1
-    ds.ContributingEquipmentSequence = ItemSequence([_equipment(result.device, at)])
     ds.file_meta = _file_meta(ds)
     return ds
 
@@ -81,26 +84,26 @@ def structured_report(
 ) -> Dataset:
     """Return a whole SR document around its content tree."""
     ds = header(kind, source, result, uids=uids, of=())
-    if orders := source.orders():
-        ds.ReferencedRequestSequence = ItemSequence(orders)
-    ds.ReferencedPerformedProcedureStepSequence = ItemSequence([])
-
+    if source.orders:
+        ds.ReferencedRequestSequence = ItemSequence(source.orders)
     # SR Document General (C.17.2)
-    ds.CompletionFlag = "COMPLETE"
-    ds.VerificationFlag = "UNVERIFIED"
-    ds.PreliminaryFlag = "PRELIMINARY"
-    ds.AuthorObserverSequence = ItemSequence([_author(result.device)])
-    ds.PerformedProcedureCodeSequence = ItemSequence([])
-    ds.CurrentRequestedProcedureEvidenceSequence = ItemSequence([source.evidence()])
+    general = data_set(
+        ReferencedPerformedProcedureStepSequence=[],
+        CompletionFlag="COMPLETE",
+        VerificationFlag="UNVERIFIED",
+        PreliminaryFlag="PRELIMINARY",
+        AuthorObserverSequence=[_author(result.device)],
+        PerformedProcedureCodeSequence=[],
+        CurrentRequestedProcedureEvidenceSequence=[source.evidence()],
+    )
+    ds.update(general)
     ds.update(tree)
     return ds
 
 
 def to_bytes(ds: Dataset) -> bytes:
     """Return a report as a DICOM file (PS3.10), Explicit VR Little Endian."""
-    out = BytesIO()
-    dcmwrite(out, ds, enforce_file_format=True)
-    return out.getvalue()
+    return to_file(ds)
 
 
 def moment(source: Source, result: AnalysisResult) -> datetime:
@@ -120,33 +123,35 @@ def moment(source: Source, result: AnalysisResult) -> datetime:
 
 def _author(device: Device) -> Dataset:
     """Identified Person or Device Macro (PS3.3 Table C.17-3b)."""
-    item = Dataset()
-    item.ObserverType = "DEV"
-    item.StationName = device.name[:16]
-    item.DeviceUID = UID(device.uid)
-    item.Manufacturer = device.manufacturer
-    item.ManufacturerModelName = device.model
-    item.InstitutionName = ""
-    item.InstitutionCodeSequence = ItemSequence([])
-    return item
+    return data_set(
+        ObserverType="DEV",
+        StationName=device.name[:16],
+        DeviceUID=device.uid,
+        Manufacturer=device.manufacturer,
+        ManufacturerModelName=device.model,
+        InstitutionName="",
+        InstitutionCodeSequence=[],
+    )
 
 
 def _equipment(device: Device, at: datetime) -> Dataset:
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = ItemSequence([codes.PROCESSING_EQUIPMENT.as_item()])
-    item.Manufacturer = device.manufacturer
-    item.ManufacturerModelName = device.model
-    item.DeviceSerialNumber = device.serial
-    item.SoftwareVersions = device.software_version
-    item.ContributionDateTime = at.strftime("%Y%m%d%H%M%S")
-    return item
+    return data_set(
+        PurposeOfReferenceCodeSequence=[codes.PROCESSING_EQUIPMENT.as_item()],
+        Manufacturer=device.manufacturer,
+        ManufacturerModelName=device.model,
+        DeviceSerialNumber=device.serial,
+        SoftwareVersions=device.software_version,
+        ContributionDateTime=at.strftime("%Y%m%d%H%M%S"),
+    )
 
 
 def _file_meta(ds: Dataset) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    return meta
+    return FileMetaDataset(
+        data_set(
+            MediaStorageSOPClassUID=ds.SOPClassUID,
+            MediaStorageSOPInstanceUID=ds.SOPInstanceUID,
+            TransferSyntaxUID=ExplicitVRLittleEndian,
+            ImplementationClassUID=IMPLEMENTATION_CLASS_UID,
+            ImplementationVersionName=IMPLEMENTATION_VERSION_NAME,
+        )
+    )

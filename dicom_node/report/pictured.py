@@ -101,7 +101,7 @@ def _page(
 def _requests(source: Source) -> list[Dataset]:
     """The orders as a series tells them (PS3.3 Table 10-9): by their requested procedure."""
     requests = []
-    for order in source.orders():
+    for order in source.orders:
         if not order.RequestedProcedureID:
             continue
         item = Dataset()

@@ -18,20 +18,19 @@ Rules
 * What the source lacks stays absent, or empty where the attribute is of type 2.
 """
 
+import copy
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-from pydicom.sequence import Sequence as ItemSequence
-from pydicom.uid import UID
 from pydicom.valuerep import STR_VR
 
 from dicom_node.charset import decode_dataset
 from dicom_node.codes import Concept
+from dicom_node.elements import data_set, encode
 from dicom_node.report import attributes
 from dicom_node.report.content import ReferenceType, Relationship, reference
 from dicom_node.report.region import clip
@@ -127,9 +126,9 @@ class Source:
         ReportError
             The source has no such frame.
         """
-        item = Dataset()
-        item.ReferencedSOPClassUID = UID(str(self.header.SOPClassUID))
-        item.ReferencedSOPInstanceUID = UID(self.uid)
+        item = data_set(
+            ReferencedSOPClassUID=str(self.header.SOPClassUID), ReferencedSOPInstanceUID=self.uid
+        )
         if frame_number is not None and self.is_picture:
             if not 1 <= frame_number <= self.frames:
                 raise ReportError(
@@ -145,34 +144,38 @@ class Source:
 
     def evidence(self) -> Dataset:
         """Return an item of the Current Requested Procedure Evidence Sequence."""
-        series = Dataset()
-        series.SeriesInstanceUID = UID(str(self.header.SeriesInstanceUID))
-        series.ReferencedSOPSequence = ItemSequence([self.reference()])
-        study = Dataset()
-        study.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
-        study.ReferencedSeriesSequence = ItemSequence([series])
-        return study
+        series = data_set(
+            SeriesInstanceUID=str(self.header.SeriesInstanceUID),
+            ReferencedSOPSequence=[self.reference()],
+        )
+        return data_set(
+            StudyInstanceUID=str(self.header.StudyInstanceUID), ReferencedSeriesSequence=[series]
+        )
 
     def copy_identity(self, report: Dataset) -> None:
         """Copy patient and study to a report (PS3.3 C.7.1, C.7.2)."""
-        report.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
+        report.update({tag: copy.copy(element) for tag, element in self._identity.items()})
+
+    @functools.cached_property
+    def _identity(self) -> Dataset:
+        """Patient and study: the same for every report."""
+        identity = data_set(StudyInstanceUID=str(self.header.StudyInstanceUID))
         for keyword in attributes.ALWAYS:
-            _copy_or_empty(report, keyword, self.header)
+            _copy_or_empty(identity, keyword, self.header)
         for keyword in attributes.WHERE_PRESENT:
-            _copy(report, keyword, self.header)
+            _copy(identity, keyword, self.header)
+        return identity
 
     def identity_digest(self) -> str:
         """Return a digest of all that tells patient, study and order."""
         identity = Dataset()
         self.copy_identity(identity)
-        if orders := self.orders():
-            identity.ReferencedRequestSequence = ItemSequence(orders)
-        written = DicomBytesIO()
-        written.is_implicit_VR, written.is_little_endian = False, True
-        write_dataset(written, identity, "utf_8")
-        return hashlib.sha256(written.getvalue()).hexdigest()
+        if self.orders:
+            identity.update(data_set(ReferencedRequestSequence=self.orders))
+        return hashlib.sha256(encode(identity)).hexdigest()
 
-    def orders(self) -> list[Dataset]:
+    @functools.cached_property
+    def orders(self) -> tuple[Dataset, ...]:
         """Return the requests the object was made for, so that the report joins them (C.17.2).
 
         What a request does not say itself is taken from the header where there is but one request:
@@ -180,7 +183,7 @@ class Source:
         """
         requests = attributes.items_of(self.header, "RequestAttributesSequence") or [self.header]
         places = [(r,) if len(requests) > 1 else (r, self.header) for r in requests]
-        return [order for place in places if (order := self._order(place)) is not None]
+        return tuple(order for place in places if (order := self._order(place)) is not None)
 
     def _order(self, places: tuple[Dataset, ...]) -> Dataset | None:
         item = Dataset()
@@ -188,7 +191,7 @@ class Source:
             _copy(item, keyword, *places)
         if not any(keyword in item for keyword in attributes.ORDER_IDENTIFIERS):
             return None
-        item.StudyInstanceUID = UID(str(self.header.StudyInstanceUID))
+        item.update(data_set(StudyInstanceUID=str(self.header.StudyInstanceUID)))
         for keyword in attributes.ORDER_ALWAYS:
             _copy_or_empty(item, keyword, *places)
         return item
@@ -236,4 +239,4 @@ def _copy(target: Dataset, keyword: str, *places: Dataset) -> bool:
 
 def _copy_or_empty(target: Dataset, keyword: str, *places: Dataset) -> None:
     if not _copy(target, keyword, *places):
-        setattr(target, keyword, attributes.empty_value(keyword))
+        target.update(data_set(**{keyword: attributes.empty_value(keyword)}))
