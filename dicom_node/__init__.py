@@ -21,6 +21,7 @@ typed errors go out.
 ``capture``           raster, pages or JPEG file -> Secondary Capture object
 ``document``          PDF file -> Encapsulated PDF object
 ``charset``           text of any Specific Character Set -> clean Unicode
+``elements``          data sets of values known to be legal, and their bytes
 ``codes``             the coded concepts of the reports
 ``report``            analysis results -> Structured Reports
 ====================  =======================================================================
