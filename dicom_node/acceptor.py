@@ -43,10 +43,7 @@ from dicom_node.upper_layer import PDUFault, Proposal, Wire
 _log = logging.getLogger(__name__)
 
 _MAX_COMMAND_BYTES = 16 * 1024
-# An N-ACTION has its context where archives may report to us, but is none that we serve: its
-# sender is told so (PS3.7 Annex C), and may go on.
 _SERVED = (C_STORE_RQ, C_ECHO_RQ, N_EVENT_REPORT_RQ, N_ACTION_RQ)
-_UNRECOGNISED_OPERATION = 0x0211
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,10 @@ class Service(ABC):
     @abstractmethod
     def reported(self, association: "Acceptance", request: Request, context: Any) -> int:
         """Answer an N-EVENT-REPORT with its status."""
+
+    @abstractmethod
+    def acted(self, association: "Acceptance", request: Request, context: Any) -> int:
+        """Answer an N-ACTION with its status."""
 
     @abstractmethod
     def ended(self, association: "Acceptance") -> None:
@@ -271,7 +272,7 @@ class Acceptance(threading.Thread):
         elif field == N_EVENT_REPORT_RQ:
             status = self._service.reported(self, request, context)
         else:
-            status = _UNRECOGNISED_OPERATION
+            status = self._service.acted(self, request, context)
         if self._wire.has_input():
             raise CommandFault("the peer spoke, or left, before its request was answered")
         self._wire.send(

@@ -4,6 +4,7 @@ Read and written without a data set library, because the values must come throug
 UID that breaks the rules is echoed to its sender in the answer, and nothing here warns or coerces.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -24,8 +25,12 @@ N_ACTION_RQ: Final = 0x0130
 
 NO_DATA_SET: Final = 0x0101
 
+TAKEN_UID: Final = re.compile(r"(?=.*[0-9])[0-9.]{1,64}", re.ASCII)
+"""What we take for a UID: broken rules for its components are seen in hospitals every day."""
+
 _GROUP_LENGTH: Final = 0x0000
 _AFFECTED_SOP_CLASS_UID: Final = 0x0002
+_REQUESTED_SOP_CLASS_UID: Final = 0x0003
 _COMMAND_FIELD: Final = 0x0100
 _MESSAGE_ID: Final = 0x0110
 _MESSAGE_ID_RESPONDED_TO: Final = 0x0120
@@ -35,7 +40,9 @@ _DATA_SET_TYPE: Final = 0x0800
 _STATUS: Final = 0x0900
 _ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+_REQUESTED_SOP_INSTANCE_UID: Final = 0x1001
 _EVENT_TYPE_ID: Final = 0x1002
+_ACTION_TYPE_ID: Final = 0x1008
 _REMAINING: Final = 0x1020
 _COMPLETED: Final = 0x1021
 _FAILED: Final = 0x1022
@@ -53,8 +60,9 @@ class CommandFault(ValueError):
 class Command:
     """The elements of a request that we use.
 
-    ``sop_class_uid`` and ``sop_instance_uid`` are as sent, without their padding; ``event_type`` is
-    that of an N-EVENT-REPORT.
+    ``sop_class_uid`` and ``sop_instance_uid`` are as sent, without their padding: of an N-ACTION
+    the requested ones, of others the affected ones. ``event_type`` is that of an N-EVENT-REPORT,
+    ``action_type`` that of an N-ACTION.
     """
 
     field: int
@@ -63,6 +71,7 @@ class Command:
     sop_instance_uid: str
     has_data_set: bool
     event_type: int | None = None
+    action_type: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,13 +103,18 @@ def parse_command(encoded: bytes) -> Command:
         mandatory one is missing.
     """
     elements = _elements(encoded)
+    field = _number(elements, _COMMAND_FIELD)
+    is_action = field == N_ACTION_RQ
+    sop_class = _REQUESTED_SOP_CLASS_UID if is_action else _AFFECTED_SOP_CLASS_UID
+    sop_instance = _REQUESTED_SOP_INSTANCE_UID if is_action else _AFFECTED_SOP_INSTANCE_UID
     return Command(
-        field=_number(elements, _COMMAND_FIELD),
+        field=field,
         message_id=_number(elements, _MESSAGE_ID),
-        sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID),
-        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID),
+        sop_class_uid=_uid(elements, sop_class),
+        sop_instance_uid=_uid(elements, sop_instance),
         has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
         event_type=_count(elements, _EVENT_TYPE_ID),
+        action_type=_count(elements, _ACTION_TYPE_ID) if is_action else None,
     )
 
 
@@ -190,10 +204,12 @@ def encode_response(request: Command, status: int) -> bytes:
         (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
         (_STATUS, struct.pack("<H", status)),
     ]
-    if request.field in (C_STORE_RQ, N_EVENT_REPORT_RQ):
+    if request.field in (C_STORE_RQ, N_EVENT_REPORT_RQ, N_ACTION_RQ):
         elements.append((_AFFECTED_SOP_INSTANCE_UID, _padded(request.sop_instance_uid)))
     if request.event_type is not None:
         elements.append((_EVENT_TYPE_ID, struct.pack("<H", request.event_type)))
+    if request.action_type is not None:
+        elements.append((_ACTION_TYPE_ID, struct.pack("<H", request.action_type)))
     return _encode(elements)
 
 

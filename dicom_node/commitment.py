@@ -3,7 +3,7 @@
 A C-STORE answered with success says that the archive took an object; commitment says that it keeps
 it. The request is an N-ACTION on an association of ours. The answer is an N-EVENT-REPORT, on the
 same association or, minutes or days later, on one that the archive opens: that one comes in at
-:class:`dicom_node.scp.StorageSCP`.
+:class:`dicom_node.scp.StorageSCP`. What senders ask of us is in :mod:`dicom_node.custody`.
 """
 
 import threading
@@ -29,9 +29,10 @@ from dicom_node.timeouts import Timeouts
 SYNTAXES: Final = (EXPLICIT_LE, IMPLICIT_LE)
 MAX_RESULT_BYTES: Final = 1 << 20
 
-# PS3.4 section J.3.5: the one instance there is of the class.
-_WELL_KNOWN_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
-_REQUEST_COMMITMENT: Final = 1
+WELL_KNOWN_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
+"""The one instance there is of the class (PS3.4 section J.3.5)."""
+REQUEST_COMMITMENT: Final = 1
+"""The one action there is (PS3.4 Table J.3-1)."""
 # PS3.4 Table J.3-2: all objects are kept; some are not.
 EVENT_TYPES: Final = frozenset({1, 2})
 _POLL_S: Final = 0.05
@@ -122,9 +123,9 @@ def request(
         listener.attach(call)
         status, _ = call.association.send_n_action(
             _action_information(transaction_uid, references),
-            _REQUEST_COMMITMENT,
+            REQUEST_COMMITMENT,
             STORAGE_COMMITMENT,
-            _WELL_KNOWN_INSTANCE,
+            WELL_KNOWN_INSTANCE,
         )
         if "Status" not in status:
             raise call.failure()

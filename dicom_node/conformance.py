@@ -17,6 +17,7 @@ from dicom_node.contexts import (
     QUERY_CLASSES,
     REPORT_CLASSES,
     STORAGE_CLASSES,
+    STORAGE_COMMITMENT,
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
@@ -33,6 +34,7 @@ def tables() -> dict[str, str]:
             ("SOP Class", "UID", "role"),
             [
                 ("Verification", VERIFICATION, "SCU and SCP"),
+                ("Storage Commitment Push Model", STORAGE_COMMITMENT, "SCU and SCP"),
                 *(
                     (name, uid, "SCU and SCP" if uid in REPORT_CLASSES else "SCP")
                     for uid, name in STORAGE_CLASSES.items()

@@ -7,7 +7,7 @@ is costs about three times as much as one of the few that are used: the lists st
 from typing import Final
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
-# Push Model (PS3.4 section J.3). We ask for commitment, and archives report to us.
+# Push Model (PS3.4 section J.3). We ask archives and they report to us; senders ask us.
 STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
 
 # PS3.4 Table B.5-1. How viewers and exporters hand over an ECG picture; the multi-frame classes

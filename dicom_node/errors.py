@@ -139,6 +139,40 @@ class CommitmentFailed(CommitmentRefused):
     retryable = True
 
 
+class RequestNotTaken(DicomError):
+    """A request to us is none that can be taken.
+
+    Attributes
+    ----------
+    status : int
+        The Status (0000,0900) that answers it.
+    """
+
+    def __init__(self, status: int, what: str) -> None:
+        self.status = status
+        super().__init__(f"a request {what}, answered with 0x{status:04X}")
+
+
+class ResultRefused(DicomError):
+    """The peer refused to take the result of its own request, and would refuse it again.
+
+    Attributes
+    ----------
+    status : int
+        Its Status (0000,0900).
+    """
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"the peer answered the result of its request with 0x{status:04X}")
+
+
+class ResultNotTaken(ResultRefused):
+    """The peer could not take the result of its own request at the moment."""
+
+    retryable = True
+
+
 class TooManyMatches(QueryError):
     """More answers came than were asked for; the request was cancelled."""
 

@@ -16,11 +16,12 @@ Rules
 * A C-STORE without a data set is answered 0xC000.
 * An N-EVENT-REPORT of a storage commitment (PS3.4 Annex J), which an archive brings on an
   association of its own, is taken where ``on_commitment_result`` is given.
+* An N-ACTION that asks us for storage commitment is taken where ``on_commitment_request`` is given,
+  and answered what that returns; elsewhere it is answered 0x0211.
 * A connection that never asks for an association is closed and yields no record.
 """
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
 from dicom_node.acceptor import Acceptance, Request, Server, Service
-from dicom_node.command import Command
+from dicom_node.command import TAKEN_UID, Command
 from dicom_node.commitment import EVENT_TYPES, SYNTAXES, CommitmentResult, parse_result
 from dicom_node.contexts import (
     IMPLEMENTATION_CLASS_UID,
@@ -45,14 +46,13 @@ from dicom_node.contexts import (
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
+from dicom_node.custody import CommitmentRequest, parse_request
 from dicom_node.entity import title_fault
-from dicom_node.errors import AnswerNotUnderstood
+from dicom_node.errors import AnswerNotUnderstood, RequestNotTaken
 from dicom_node.reception import Reception, remove_stale_parts
 from dicom_node.status import Status, judge
 
 _log = logging.getLogger(__name__)
-
-_TAKEN_UID = re.compile(r"(?=.*[0-9])[0-9.]{1,64}", re.ASCII)
 
 
 class Refusal(Enum):
@@ -154,6 +154,7 @@ Admit = Callable[[Caller], Refusal | None]
 OnInstance = Callable[[ReceivedInstance], int]
 OnAssociation = Callable[[AssociationRecord], None]
 OnCommitmentResult = Callable[[Caller, CommitmentResult], int]
+OnCommitmentRequest = Callable[[Caller, CommitmentRequest], int]
 
 
 class StorageSCP(Service):
@@ -175,8 +176,10 @@ class StorageSCP(Service):
     on_association : callable, optional
         ``AssociationRecord -> None``. An exception in it is logged and changes nothing.
     on_commitment_result : callable, optional
-        ``(Caller, CommitmentResult) -> Status``: what an archive says of our request. Without it no
-        storage commitment is negotiated.
+        ``(Caller, CommitmentResult) -> Status``: what an archive says of our request.
+    on_commitment_request : callable, optional
+        ``(Caller, CommitmentRequest) -> Status``: a sender asks that we commit ourselves. Without
+        either of the two no storage commitment is negotiated.
     incoming_folder : Path
         Where objects are received; on the file system they will stay on, so that taking one over
         is a rename. Made if absent.
@@ -198,6 +201,7 @@ class StorageSCP(Service):
         incoming_folder: Path,
         on_association: OnAssociation | None = None,
         on_commitment_result: OnCommitmentResult | None = None,
+        on_commitment_request: OnCommitmentRequest | None = None,
         limits: Limits | None = None,
     ) -> None:
         if fault := title_fault(title):
@@ -210,6 +214,7 @@ class StorageSCP(Service):
         self._on_instance = on_instance
         self._on_association = on_association
         self._on_commitment_result = on_commitment_result
+        self._on_commitment_request = on_commitment_request
         self._incoming_folder = incoming_folder
         self._records: dict[str, AssociationRecord] = {}
         self._lock = threading.Lock()
@@ -292,9 +297,9 @@ class StorageSCP(Service):
         syntaxes = list(TRANSFER_SYNTAXES)
         ae.supported_contexts = [build_context(uid, syntaxes) for uid in STORAGE_CLASSES]
         ae.add_supported_context(VERIFICATION, syntaxes[:3])
-        if self._on_commitment_result is not None:
-            # An archive that reports to us asks for the association and is the SCP on it (PS3.7
-            # section D.3.3.4).
+        if self._on_commitment_result is not None or self._on_commitment_request is not None:
+            # A sender that asks us is the SCU of its association. An archive that reports to us is
+            # the SCP of the one that it asked for (PS3.7 section D.3.3.4).
             ae.add_supported_context(
                 STORAGE_COMMITMENT, list(SYNTAXES), scu_role=True, scp_role=True
             )
@@ -372,18 +377,36 @@ class StorageSCP(Service):
             return Status.SOP_CLASS_NOT_SUPPORTED
         if request.command.event_type not in EVENT_TYPES:
             return Status.NO_SUCH_EVENT_TYPE
-        record = self._records[association.association_id]
-        caller = Caller(record.calling_title, record.address, record.called_title)
         try:
             result = parse_result(
                 request.information, transfer_syntax_uid=str(context.transfer_syntax[0])
             )
-            return self._on_commitment_result(caller, result)
+            return self._on_commitment_result(self._caller(association), result)
         except AnswerNotUnderstood as fault:
             _log.warning("association %s: %s", association.association_id, fault)
             return Status.INVALID_ARGUMENT_VALUE
         except Exception:  # noqa: BLE001  the archive is told that it was not taken
             _log.exception("association %s: result not taken", association.association_id)
+            return Status.PROCESSING_FAILURE
+
+    def acted(self, association: Acceptance, request: Request, context: Any) -> int:
+        if (
+            str(context.abstract_syntax) != STORAGE_COMMITMENT
+            or self._on_commitment_request is None
+        ):
+            return Status.UNRECOGNISED_OPERATION
+        try:
+            asked = parse_request(
+                request.command,
+                request.information,
+                transfer_syntax_uid=str(context.transfer_syntax[0]),
+            )
+            return self._on_commitment_request(self._caller(association), asked)
+        except RequestNotTaken as fault:
+            _log.warning("association %s: %s", association.association_id, fault)
+            return fault.status
+        except Exception:  # noqa: BLE001  the sender is told that nobody will answer it
+            _log.exception("association %s: request not taken", association.association_id)
             return Status.PROCESSING_FAILURE
 
     def ended(self, association: Acceptance) -> None:
@@ -405,7 +428,7 @@ class StorageSCP(Service):
         negotiated = str(context.abstract_syntax)
         if command.sop_class_uid != negotiated or negotiated not in STORAGE_CLASSES:
             return Status.SOP_CLASS_NOT_SUPPORTED
-        if not _TAKEN_UID.fullmatch(command.sop_instance_uid):
+        if not TAKEN_UID.fullmatch(command.sop_instance_uid):
             return Status.INVALID_SOP_INSTANCE
         sha256 = reception.complete()
         record = self._records[association.association_id]
@@ -421,6 +444,10 @@ class StorageSCP(Service):
                 sha256_dataset=sha256,
             )
         )
+
+    def _caller(self, association: Acceptance) -> Caller:
+        record = self._records[association.association_id]
+        return Caller(record.calling_title, record.address, record.called_title)
 
     def _judge(self, caller: Caller) -> Refusal | None:
         if caller.called_title != self.title:

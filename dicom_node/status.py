@@ -21,6 +21,8 @@ class Status(IntEnum):
     """A failure without a further name (PS3.7 Annex C)."""
     DUPLICATE_SOP_INSTANCE = 0x0111
     """The archive has an object of this UID already (PS3.7 Annex C)."""
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    """There is no object of this UID (PS3.7 Annex C)."""
     NO_SUCH_EVENT_TYPE = 0x0113
     """An N-EVENT-REPORT of an event that its SOP Class has not (PS3.7 Annex C)."""
     INVALID_ARGUMENT_VALUE = 0x0115
@@ -29,8 +31,12 @@ class Status(IntEnum):
     """Stored, an attribute value was out of range (PS3.7 Annex C)."""
     INVALID_SOP_INSTANCE = 0x0117
     """The SOP Instance UID breaks the rules for UIDs (PS3.7 Annex C)."""
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    """The object of this UID is of another SOP Class (PS3.7 Annex C)."""
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     """The class is not the one negotiated, or not served (PS3.7 Annex C)."""
+    NO_SUCH_ACTION = 0x0123
+    """An N-ACTION that its SOP Class has not (PS3.7 Annex C)."""
     NOT_AUTHORISED = 0x0124
     """The sender may not do this (PS3.7 Annex C)."""
     DUPLICATE_INVOCATION = 0x0210
@@ -61,6 +67,7 @@ class Status(IntEnum):
 _REFUSALS = {
     0x0105: "no such attribute",
     0x0106: "invalid attribute value",
+    0x0112: "no such object",
     0x0113: "no such event type",
     0x0115: "invalid argument value",
     0x0117: "invalid SOP Instance UID",
@@ -69,6 +76,7 @@ _REFUSALS = {
     0x0120: "missing attribute",
     0x0121: "missing attribute value",
     0x0122: "SOP Class not supported",
+    0x0123: "no such action",
     0x0124: "not authorised",
     0x0211: "operation not recognised",
     0x0212: "mistyped argument",

@@ -6,8 +6,10 @@ import numpy as np
 from report_cases import result, source
 
 from dicom_node import report
+from dicom_node.commitment import MAX_RESULT_BYTES
 from dicom_node.conformance import STATEMENT, renew, tables
 from dicom_node.contexts import EXPLICIT_LE, REPORT_CLASSES
+from dicom_node.custody import MAX_REFERENCES
 
 
 def test_the_tables_are_those_of_the_code() -> None:
@@ -29,6 +31,13 @@ def test_limits_and_defaults_are_those_of_the_code() -> None:
     assert f"after {limits.idle_timeout_s:.0f} seconds" in statement
     assert f"{settings.ECG_MAX_ASSOCIATIONS} (`ECG_MAX_ASSOCIATIONS`)" in statement
     assert f"`ECG_DICOM_TIMEOUT_S`, {settings.ECG_DICOM_TIMEOUT_S:.0f} seconds" in statement
+
+
+def test_what_storage_commitment_takes_is_that_of_the_code() -> None:
+    statement = STATEMENT.read_text()
+    assert f"at most {MAX_REFERENCES:,} objects" in statement
+    assert f"more than {MAX_REFERENCES:,} references, or more than 1 MB" in statement
+    assert MAX_RESULT_BYTES == 1 << 20
 
 
 def blank() -> report.Raster:
