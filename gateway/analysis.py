@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -13,7 +14,7 @@ from django.utils import timezone
 from dicom_node.errors import ImageError
 from gateway import alerts, doorbell, leases, network, pages, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
-from gateway.models import Finding, Instance
+from gateway.models import Finding, Instance, Transition
 from gateway.reading import ObjectReading, read_objects
 from gateway.states import Event, State
 from gateway.watchdog import watched
@@ -24,65 +25,108 @@ LOAD_S = 120.0
 """The first batch of a process loads the network; on a busy machine that takes its time."""
 
 
+ROWS_A_RING = 8
+"""One ring for so many rows: who is woken by it takes up what else waits."""
+
+
 def analyse(batch: Sequence[Instance]) -> None:
-    """Find each instance's page, classify all pages at once, and write the findings."""
+    """Find each instance's page, classify all pages at once, and write what was found.
+
+    All that takes time is done before the one transaction that writes the batch: on SQLite nobody
+    else writes meanwhile, the Listener that is to answer a sender included.
+    """
     who = actor("analyst")
-    readable: list[tuple[Instance, list[pages.PageOrReason]]] = []
+    found: list[tuple[Instance, list[pages.PageOrReason]]] = []
+    results: list[tuple[Instance, ObjectReading | str]] = []
     for instance in batch:
         try:
             with watched(settings.ECG_PICTURE_LIMIT_S):
-                found = _look(instance, who)
-        except LeaseLost as lost:
-            log.warning("lease lost", error=str(lost))
-            continue
+                seen = _look(instance)
         except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
             put_back(instance, error, who)
             continue
-        if found is not None:
-            readable.append((instance, found))
-    if not readable:
-        return
-    try:
-        with watched(settings.ECG_PICTURE_LIMIT_S and settings.ECG_PICTURE_LIMIT_S + LOAD_S):
-            readings = read_objects([found for _, found in readable], network.predictor().classify)
-    except Exception as error:  # noqa: BLE001 (a network that fails must not lose its batch)
-        for instance, _ in readable:
-            put_back(instance, error, who)
+        if isinstance(seen, str):
+            results.append((instance, seen))
+        else:
+            found.append((instance, seen))
+    results += zip((instance for instance, _ in found), _read(found, who), strict=False)
+    if not results:
         return
     # One commit for the batch: each one is flushed to disk, and flushing is what takes the time.
     try:
         with transaction.atomic():
-            for (instance, _), reading in zip(readable, readings, strict=True):
-                try:
-                    _write_findings(instance, reading, who)
-                except LeaseLost as lost:
-                    log.warning("lease lost", error=str(lost))
+            _write(results, who)
     except DatabaseError as error:
-        log.error("left to their leases", rows=len(readable), error=repr(error))
+        log.error("left to their leases", rows=len(results), error=repr(error))
 
 
-def _look(instance: Instance, who: str) -> list[pages.PageOrReason] | None:
-    """Read the header and find every page; None when the instance was rejected."""
+def _look(instance: Instance) -> list[pages.PageOrReason] | str:
+    """Read the header and find every page; or say why the instance is to be rejected."""
     try:
         path = spool.locate(instance.spool_name)
         instance.study = sources.study_of(path, instance)
         found = list(pages.pages(path))
-        reason = next((one.reason for one in found if one.reason), None)
     except (ImageError, sources.SourceRejected) as refusal:
-        found, reason = [], str(refusal)
+        return str(refusal)
     if any(one.page is not None for one in found):
         return found
-    _reject(instance, reason or "no picture in the object", who)
-    return None
+    return next((one.reason for one in found if one.reason), "no picture in the object")
 
 
-def _reject(instance: Instance, reason: str, who: str, **measured: Any) -> None:
+def _read(
+    found: Sequence[tuple[Instance, list[pages.PageOrReason]]], who: str
+) -> list[ObjectReading]:
+    """Classify all pages at once; nothing where the network fails, and the rows are put back."""
+    if not found:
+        return []
+    try:
+        with watched(settings.ECG_PICTURE_LIMIT_S and settings.ECG_PICTURE_LIMIT_S + LOAD_S):
+            readings = read_objects([seen for _, seen in found], network.predictor().classify)
+            network.model_version()  # made when it is first used, and not while others wait
+            return readings
+    except Exception as error:  # noqa: BLE001 (a network that fails must not lose its batch)
+        for instance, _ in found:
+            put_back(instance, error, who)
+        return []
+
+
+def _write(results: Sequence[tuple[Instance, ObjectReading | str]], who: str) -> None:
+    """Write what became of a batch, in the caller's transaction: one statement a row, and a few."""
+    sources.keep_studies([instance for instance, _ in results])
+    lines: list[Transition] = []
+    analysed: list[tuple[Instance, ObjectReading]] = []
+    for instance, result in results:
+        try:
+            if isinstance(result, str):
+                _reject(instance, result, who, lines)
+            elif result.reason is not None:
+                # A page was found; the network says that it is none it can read.
+                _reject(instance, result.reason, who, lines, **_measured(result))
+            else:
+                _advance(instance, result, who, lines)
+                analysed.append((instance, result))
+        except LeaseLost as lost:
+            log.warning("lease lost", error=str(lost))
+    Transition.objects.bulk_create(lines)
+    Finding.objects.bulk_create(
+        finding for instance, reading in analysed for finding in _findings(instance, reading)
+    )
+    alerts.raise_for_all([instance for instance, _ in analysed])
+    for instance, _ in analysed[::ROWS_A_RING]:
+        ring = functools.partial(doorbell.ring, instance.pk, State.ANALYSED)
+        transaction.on_commit(ring, robust=True)
+
+
+def _reject(
+    instance: Instance, reason: str, who: str, lines: list[Transition], **measured: Any
+) -> None:
     """Keep the instance with the reason why nothing can be read on it, and what was measured."""
     leases.advance(
         instance,
         Event.REJECT,
         actor=who,
         detail=reason,
+        lines=lines,
         reason=reason[: leases.TEXT_LENGTH],
         study=instance.study,
         modality=instance.modality,
@@ -93,41 +137,40 @@ def _reject(instance: Instance, reason: str, who: str, **measured: Any) -> None:
     log.info("rejected", instance=instance.pk, reason=reason)
 
 
-def _write_findings(instance: Instance, reading: ObjectReading, who: str) -> None:
-    several = len(reading.pages) > 1
-    measured = {"quality": reading.quality, "pages": list(reading.pages) if several else []}
-    if reading.reason is not None:
-        # A page was found; the network says that it is none it can read.
-        _reject(instance, reading.reason, who, **measured)
-        return
+def _advance(instance: Instance, reading: ObjectReading, who: str, lines: list[Transition]) -> None:
     version = network.model_version()
     read = [str(page["number"]) for page in reading.pages if page["reason"] is None]
-    with transaction.atomic():
-        leases.advance(
-            instance,
-            Event.ANALYSE,
-            actor=who,
-            detail=f"{version} on page {', '.join(read)}",
-            study=instance.study,
-            modality=instance.modality,
-            station_name=instance.station_name,
-            model_version=version,
-            analysed_at=timezone.now(),
-            frame_number=reading.number,
-            region=[list(corner) for corner in reading.region or ()] or None,
-            **measured,
+    leases.advance(
+        instance,
+        Event.ANALYSE,
+        actor=who,
+        detail=f"{version} on page {', '.join(read)}",
+        lines=lines,
+        study=instance.study,
+        modality=instance.modality,
+        station_name=instance.station_name,
+        model_version=version,
+        analysed_at=timezone.now(),
+        frame_number=reading.number,
+        region=[list(corner) for corner in reading.region or ()] or None,
+        **_measured(reading),
+    )
+
+
+def _measured(reading: ObjectReading) -> dict[str, Any]:
+    several = len(reading.pages) > 1
+    return {"quality": reading.quality, "pages": list(reading.pages) if several else []}
+
+
+def _findings(instance: Instance, reading: ObjectReading) -> Iterator[Finding]:
+    several = len(reading.pages) > 1
+    for placed in reading.findings:
+        yield Finding(
+            instance=instance,
+            model_version=network.model_version(),
+            key=placed.finding.key,
+            probability=placed.finding.probability,
+            threshold=placed.finding.threshold,
+            verdict=placed.finding.verdict,
+            frame_number=placed.number if several else None,
         )
-        transaction.on_commit(lambda: doorbell.ring(instance.pk, State.ANALYSED), robust=True)
-        Finding.objects.bulk_create(
-            Finding(
-                instance=instance,
-                model_version=version,
-                key=placed.finding.key,
-                probability=placed.finding.probability,
-                threshold=placed.finding.threshold,
-                verdict=placed.finding.verdict,
-                frame_number=placed.number if several else None,
-            )
-            for placed in reading.findings
-        )
-        alerts.raise_for(instance)

@@ -92,8 +92,12 @@ def claim(
         waiting = waiting.filter(pk__in=ids)
     if tried_before is not None:
         waiting = waiting.filter(**{"attempts__gt" if tried_before else "attempts": 0})
+    first = waiting.order_by("not_before", "pk").values("pk")
+    # Most rings find nothing: they must not queue for SQLite's one write lock to learn that.
+    if not first.exists():
+        return []
     with transaction.atomic():
-        chosen = waiting.order_by("not_before", "pk").values("pk")[:limit]
+        chosen = first[:limit]
         if connection.features.has_select_for_update_skip_locked:
             pks = [row["pk"] for row in chosen.select_for_update(skip_locked=True)]
         else:
@@ -133,8 +137,11 @@ def _held(instance: Instance) -> QuerySet[Instance]:
 
 def _move(
     instance: Instance, event: Event, *, actor: str, detail: str, changes: Mapping[str, Any]
-) -> None:
-    """Follow `event` from the caller's leased row; LeaseLost if it is no longer the caller's."""
+) -> Transition:
+    """Follow `event` from the caller's leased row; LeaseLost if it is no longer the caller's.
+
+    Returns the line of its life that is to be written, too.
+    """
     now = timezone.now()
     origin, target = State(instance.state), follow(State(instance.state), event)
     values: dict[str, Any] = {
@@ -149,9 +156,9 @@ def _move(
     }
     if not _held(instance).update(**values):
         raise LeaseLost(instance)
-    append_transition(instance, origin, target, event=event, actor=actor, detail=detail, at=now)
     for name, value in values.items():
         setattr(instance, name, value)
+    return _transition(instance, origin, target, event=event, actor=actor, detail=detail, at=now)
 
 
 def append_transition(
@@ -165,9 +172,24 @@ def append_transition(
     at: datetime.datetime | None = None,
 ) -> None:
     """Append one line to the life of `instance`."""
-    Transition.objects.create(
+    _transition(
+        instance, origin, target, event=event, actor=actor, detail=detail, at=at or timezone.now()
+    ).save(force_insert=True)
+
+
+def _transition(
+    instance: Instance,
+    origin: State | None,
+    target: State,
+    *,
+    event: str,
+    actor: str,
+    detail: str,
+    at: datetime.datetime,
+) -> Transition:
+    return Transition(
         instance=instance,
-        at=at or timezone.now(),
+        at=at,
         from_state=origin or "",
         to_state=target,
         event=event,
@@ -177,11 +199,23 @@ def append_transition(
 
 
 def advance(
-    instance: Instance, event: Event, *, actor: str, detail: str = "", **changes: Any
+    instance: Instance,
+    event: Event,
+    *,
+    actor: str,
+    detail: str = "",
+    lines: list[Transition] | None = None,
+    **changes: Any,
 ) -> None:
     """Move a leased row along `event`, write `changes` with it, and let it go.
 
     Call it inside the transaction that writes what the new state claims to be true.
+
+    Parameters
+    ----------
+    lines
+        Where given, the line of the row's life is added to it, and not written: the caller writes
+        those of a batch at once, in the same transaction.
 
     Raises
     ------
@@ -190,8 +224,12 @@ def advance(
     IllegalTransition
         The table has no such event in this state.
     """
+    if lines is not None:
+        lines.append(_move(instance, event, actor=actor, detail=detail, changes=changes))
+        return
     with transaction.atomic():
-        _move(instance, event, actor=actor, detail=detail, changes=changes)
+        line = _move(instance, event, actor=actor, detail=detail, changes=changes)
+        line.save(force_insert=True)
 
 
 def backoff_s(attempts: int) -> float:

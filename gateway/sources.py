@@ -26,7 +26,7 @@ class SourceRejected(ValueError):
 
 
 def study_of(path: Path, instance: Instance) -> Study:
-    """Return the Study row of a spooled object, made from its header when it is new.
+    """Return the study of a spooled object as its header has it, for :func:`keep_studies`.
 
     The instance learns its modality and station on the way; they are not saved here.
 
@@ -50,17 +50,35 @@ def study_of(path: Path, instance: Instance) -> Study:
         )
     instance.modality = _text(header, "Modality", 16)
     instance.station_name = _text(header, "StationName", 64)
-    row, _ = Study.objects.get_or_create(
+    return Study(
         study_instance_uid=study_uid,
         patient_id=_text(header, "PatientID", 128),
-        defaults={
-            "patient_name": _text(header, "PatientName", 512),
-            "accession_number": _text(header, "AccessionNumber", 64),
-            "study_date": _date(header),
-            "description": _text(header, "StudyDescription", 256),
-        },
+        patient_name=_text(header, "PatientName", 512),
+        accession_number=_text(header, "AccessionNumber", 64),
+        study_date=_date(header),
+        description=_text(header, "StudyDescription", 256),
     )
-    return row
+
+
+def keep_studies(instances: Sequence[Instance]) -> None:
+    """Give the instances of a batch the rows of their studies; those that are new are made.
+
+    The first object of a study and patient says what the row keeps.
+    """
+    seen = [instance for instance in instances if instance.study and instance.study.pk is None]
+    new = {_study_key(instance.study): instance.study for instance in reversed(seen)}
+    if not new:
+        return
+    # In one order everywhere, so that two Analysts never wait for each other.
+    Study.objects.bulk_create((new[key] for key in sorted(new)), ignore_conflicts=True)
+    uids = {uid for uid, _ in new}
+    rows = {_study_key(row): row for row in Study.objects.filter(study_instance_uid__in=uids)}
+    for instance in seen:
+        instance.study = rows[_study_key(instance.study)]
+
+
+def _study_key(study: Study) -> tuple[str, str]:
+    return study.study_instance_uid, study.patient_id
 
 
 def _text(header: Dataset, keyword: str, length: int) -> str:
