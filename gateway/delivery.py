@@ -41,11 +41,7 @@ def deliver(batch: Sequence[Instance]) -> None:
         attempts += _serve(peer, ready)
     try:
         with transaction.atomic():
-            for instance in ready.values():
-                try:
-                    _conclude(instance, attempts, who)
-                except LeaseLost as lost:
-                    log.warning("lease lost", error=str(lost))
+            _conclude_all(ready, attempts, who)
     except DatabaseError as error:
         log.error("left to their leases", rows=len(ready), error=repr(error))
         return
@@ -136,19 +132,38 @@ def _stand_in(
     return {attempt.dispatch.pk: attempt for attempt in ended}
 
 
-def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None:
-    """Move the row by what is left of its Dispatches: nothing, some for later, some for good.
+def _conclude_all(ready: dict[int, Instance], attempts: Sequence[Attempt], who: str) -> None:
+    """Move the rows by what is left to be sent of each."""
+    meant: dict[int, list[Dispatch]] = {number: [] for number in ready}
+    found = Dispatch.objects.filter(report__instance__in=ready)
+    for row in found.select_related("report", "peer").order_by("pk"):
+        meant[row.report.instance_id].append(row)
+    delivered = []
+    for number, instance in ready.items():
+        left = [row for row in meant[number] if row.outcome == Dispatch.Outcome.WAITING]
+        try:
+            if left:
+                _put_off(instance, left, attempts, who)
+                continue
+            stored = [row for row in meant[number] if row.outcome == Dispatch.Outcome.STORED]
+            leases.advance(instance, Event.DELIVER, actor=who, detail=_stand_ins(instance, stored))
+        except LeaseLost as lost:
+            log.warning("lease lost", error=str(lost))
+            continue
+        log.info("delivered", instance=number)
+        if any(row.proven_at is not None for row in stored):
+            delivered.append(number)
+    # An archive may have shown that it keeps the first report before it got the last.
+    evidence.conclude(delivered)
+
+
+def _put_off(
+    instance: Instance, left: Sequence[Dispatch], attempts: Sequence[Attempt], who: str
+) -> None:
+    """Let a row go of which something is left to be sent: for later, or for good.
 
     What waits for a Peer that is switched off waits for a person, unless something else is due.
     """
-    left = Dispatch.objects.filter(
-        report__instance=instance, outcome=Dispatch.Outcome.WAITING
-    ).select_related("peer")
-    if not left:
-        leases.advance(instance, Event.DELIVER, actor=who, detail=_stand_ins(instance))
-        log.info("delivered", instance=instance.pk)
-        evidence.conclude([instance.pk])  # an archive may have shown it before its last report
-        return
     if all(not row.peer.is_destination for row in left):
         off = ", ".join(sorted({row.peer.title for row in left}))
         leases.wait_for_configuration(instance, f"{off}: receives no reports now")
@@ -174,10 +189,11 @@ def _conclude(instance: Instance, attempts: Sequence[Attempt], who: str) -> None
     )
 
 
-def _stand_ins(instance: Instance) -> str:
+def _stand_ins(instance: Instance, stored: Sequence[Dispatch]) -> str:
     """Say what was stored in place of what a Peer refuses, or of what could not be composed."""
-    stored = Dispatch.objects.filter(report__instance=instance, outcome=Dispatch.Outcome.STORED)
-    rows = stored.exclude(instead_of="").select_related("report", "peer").order_by("pk")
+    rows = [row for row in stored if row.instead_of]
+    if not rows:
+        return ""
     composed = set(instance.reports.values_list("kind", "language"))
     said = []
     for row in rows:

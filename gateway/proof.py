@@ -13,7 +13,8 @@ from __future__ import annotations
 import datetime
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import structlog
@@ -24,9 +25,10 @@ from django.utils import timezone
 
 from dicom_node import commitment as protocol
 from dicom_node.commitment import CommitmentResult, Reference
-from dicom_node.errors import CommitmentRefused, DicomError, NoAcceptedContext
-from gateway import evidence, leases, peers, readback
-from gateway.models import Circuit, Commitment, Dispatch, Peer
+from dicom_node.errors import AssociationError, CommitmentRefused, DicomError, NoAcceptedContext
+from gateway import circuits, evidence, leases, peers, readback
+from gateway.circuits import NotNow
+from gateway.models import Commitment, Dispatch, Peer
 from gateway.models.peers import Proof
 
 log = structlog.get_logger(__name__)
@@ -105,7 +107,7 @@ def prove_waiting() -> bool:
     Commitment.objects.filter(
         outcome=Commitment.Outcome.ASKED, answer_due_at__lte=timezone.now()
     ).update(outcome=Commitment.Outcome.UNANSWERED)
-    resting = _shut()
+    resting = circuits.resting()
     until = time.monotonic() + WORK_S
     while time.monotonic() < until:
         numbers = _due().exclude(peer__in=resting).values("peer")
@@ -129,10 +131,22 @@ def _due() -> QuerySet[Dispatch]:
     return _unproven().filter(proof_due_at__lte=timezone.now())
 
 
-def _shut() -> set[int]:
-    """Return the Peers that deliveries do not call either just now."""
-    shut = Circuit.objects.filter(opened_at__isnull=False, retry_at__gt=timezone.now())
-    return {row.peer_id for row in shut.select_related("peer") if row.address == str(row.peer)}
+@contextmanager
+def _call(peer: Peer) -> Iterator[None]:
+    """Call `peer` as a delivery would; but what fails here says nothing about deliveries."""
+    with circuits.call(peer) as call:
+        try:
+            yield
+        except AssociationError as error:
+            if error.retryable:
+                call.failed(str(error), opens=False)
+            else:
+                call.answered()
+            raise
+        except DicomError:
+            call.answered()
+            raise
+        call.answered()
 
 
 def _turn(peer: Peer) -> bool:
@@ -194,6 +208,33 @@ def _is_read_back(peer: Peer, row: Dispatch) -> bool:
 
 def _ask(peer: Peer, rows: Sequence[Dispatch]) -> bool:
     """Ask `peer` to commit itself to `rows`, all claimed; return whether it answered us."""
+    try:
+        with _call(peer):
+            _request(peer, rows)
+    except NotNow as rest:
+        _mark(rows, proof_due_at=_after(rest.wait_s))
+        return False
+    except NoAcceptedContext as error:
+        now = timezone.now()
+        Peer.objects.filter(pk=peer.pk).update(refuses_commitment_since=now)
+        peer.refuses_commitment_since = now
+        log.warning("commitment refused", peer=peer.title)
+        return _without(peer, rows, str(error))
+    except CommitmentRefused as error:
+        if not error.retryable:
+            return _without(peer, rows, str(error))
+        _mark(rows, proof_due_at=_back_off(rows[0]), proof_error=_text(error))
+        return False
+    except DicomError as error:
+        _rest(peer, rows, error)
+        return False
+    if peer.refuses_commitment_since is not None:
+        evidence.look_again(peer)
+    return True
+
+
+def _request(peer: Peer, rows: Sequence[Dispatch]) -> None:
+    """Write a request for those of `rows` that are still ours, send it, and take a quick answer."""
     patience_s = settings.ECG_PROOF_PATIENCE_S * 2.0 ** min(rows[0].proof_attempts, 20)
     due_at = _after(min(_MAX_PATIENCE_S, patience_s))
     asked = Commitment(
@@ -202,15 +243,16 @@ def _ask(peer: Peer, rows: Sequence[Dispatch]) -> bool:
     with transaction.atomic():
         asked.save()
         _mark(rows, commitment=asked, proof_attempts=F("proof_attempts") + 1, proof_due_at=due_at)
-    mine = list(
-        Dispatch.objects.filter(commitment=asked)
-        .select_related("report", "commitment")
-        .order_by("pk")
-    )
-    if not mine:
+    reports = Dispatch.objects.filter(commitment=asked).order_by("pk")
+    references = [
+        Reference(*pair)
+        for pair in reports.values_list("report__sop_class_uid", "report__sop_instance_uid")
+    ]
+    if not references:
         asked.delete()  # all of it came to an end meanwhile
-        return True
-    references = [Reference(row.report.sop_class_uid, row.report.sop_instance_uid) for row in mine]
+        return
+    for row in rows:
+        row.proof_attempts += 1
     try:
         result = protocol.request(
             peer.entity,
@@ -220,28 +262,11 @@ def _ask(peer: Peer, rows: Sequence[Dispatch]) -> bool:
             timeouts=peers.timeouts(),
             wait_s=_ANSWER_WAIT_S,
         )
-    except NoAcceptedContext as error:
-        now = timezone.now()
-        Peer.objects.filter(pk=peer.pk).update(refuses_commitment_since=now)
-        peer.refuses_commitment_since = now
-        log.warning("commitment refused", peer=peer.title)
-        _refused(asked, str(error))
-        return _without(peer, mine, str(error))
-    except CommitmentRefused as error:
-        _refused(asked, str(error))
-        if not error.retryable:
-            return _without(peer, mine, str(error))
-        _mark(mine, proof_due_at=_back_off(mine[0]), proof_error=_text(error))
-        return False
     except DicomError as error:
         _refused(asked, str(error))
-        _rest(peer, mine, error)
-        return False
-    if peer.refuses_commitment_since is not None:
-        evidence.look_again(peer)
+        raise
     if result is not None:
         answered(peer.title, result)
-    return True
 
 
 def _refused(asked: Commitment, reason: str) -> None:
@@ -270,7 +295,11 @@ def _look_up(peer: Peer, rows: Sequence[Dispatch]) -> bool:
     while left and time.monotonic() < until:
         row = left[0]
         try:
-            is_there = readback.holds(peer, row.report)
+            with nullcontext() if peer.qido_url else _call(peer):
+                is_there = readback.holds(peer, row.report)
+        except NotNow as rest:
+            _mark(left, proof_due_at=_after(rest.wait_s))
+            return False
         except DicomError as error:
             _mark(left, proof_attempts=F("proof_attempts") + 1)
             _rest(peer, left, error)

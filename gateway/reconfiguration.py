@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from gateway import evidence, leases
+from gateway import circuits, evidence, leases
 from gateway.models import Peer, Rule
 
 
@@ -26,3 +26,4 @@ def _look_again(**_: Any) -> None:
 
 def _ask_again(instance: Peer, **_: Any) -> None:
     evidence.look_again(instance)
+    circuits.forget(instance)

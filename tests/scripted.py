@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
@@ -16,7 +17,8 @@ class ScriptedArchive:
     Parameters
     ----------
     status
-        The status it answers.
+        The status it answers, or what finds it for a request: it may take its time, or abort. May
+        be changed while it runs.
     port
         0: any free one.
     sop_classes
@@ -27,7 +29,7 @@ class ScriptedArchive:
 
     def __init__(
         self,
-        status: int,
+        status: int | Callable[[evt.Event], int],
         *,
         port: int = 0,
         sop_classes: Sequence[str] = tuple(SOP_CLASSES.values()),
@@ -36,6 +38,9 @@ class ScriptedArchive:
         self.status = status
         self.stored: list[str] = []
         self.associations = 0
+        self.most_at_once = 0
+        self._open = 0
+        self._lock = threading.Lock()
         self._unsupported = unsupported
         self._port = port
         self._sop_classes = sop_classes
@@ -46,7 +51,11 @@ class ScriptedArchive:
         self._server = ae.start_server(
             ("127.0.0.1", self._port),
             block=False,
-            evt_handlers=[(evt.EVT_C_STORE, self._answer), (evt.EVT_ACCEPTED, self._count)],
+            evt_handlers=[
+                (evt.EVT_C_STORE, self._answer),
+                (evt.EVT_ACCEPTED, self._count),
+                (evt.EVT_CONN_CLOSE, self._uncount),
+            ],
         )
         return self
 
@@ -61,8 +70,18 @@ class ScriptedArchive:
     def _answer(self, event: evt.Event) -> int:
         if str(event.request.AffectedSOPClassUID) in self._unsupported:
             return 0x0122
-        self.stored.append(str(event.request.AffectedSOPInstanceUID))
-        return self.status
+        uid = str(event.request.AffectedSOPInstanceUID)
+        status = self.status(event) if callable(self.status) else self.status
+        self.stored.append(uid)
+        return status
 
-    def _count(self, _event: evt.Event) -> None:
-        self.associations += 1
+    def _count(self, event: evt.Event) -> None:
+        with self._lock:
+            event.assoc.is_counted = True
+            self.associations += 1
+            self._open += 1
+            self.most_at_once = max(self.most_at_once, self._open)
+
+    def _uncount(self, event: evt.Event) -> None:
+        with self._lock:
+            self._open -= getattr(event.assoc, "is_counted", False)
