@@ -21,6 +21,7 @@ TASKS: Final = {
 """The task that takes the next step from each waiting state."""
 
 ALERT: Final = "gateway.tasks.alert"
+CUSTODY: Final = "gateway.tasks.answer_custody"
 
 SILENCE_S = 5.0
 """After a failed ring the bell rests so long, so that a broker that swallows connections costs a
@@ -49,6 +50,11 @@ def ring(instance_id: int, state: State, *, in_s: float = 0.0) -> bool:
 def ring_alert(number: int) -> bool:
     """Tell a Herald that an alert waits; as :func:`ring`."""
     return _send(ALERT, number)
+
+
+def ring_custody(number: int, *, in_s: float = 0.0) -> bool:
+    """Tell a Courier that a sender waits to hear what we keep; as :func:`ring`."""
+    return _send(CUSTODY, number, in_s)
 
 
 def _send(task: str, number: int, in_s: float = 0.0) -> bool:

@@ -13,9 +13,10 @@ import structlog
 from django.db import DatabaseError, close_old_connections, connections
 
 from dicom_node.commitment import CommitmentResult
+from dicom_node.custody import CommitmentRequest
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
-from gateway import intake, keeping, peers, proof
+from gateway import custody, intake, keeping, peers, proof
 from gateway.models import Association, Door
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,12 @@ def take_commitment(caller: Caller, result: CommitmentResult) -> Status:
     close_old_connections()
     proof.answered(caller.title, result)
     return Status.SUCCESS
+
+
+def take_request(caller: Caller, asked: CommitmentRequest) -> Status:
+    """Take a sender's question whether we keep what it sent; the status answers it."""
+    close_old_connections()
+    return custody.take(caller, asked)
 
 
 def record(association: AssociationRecord) -> None:

@@ -142,6 +142,17 @@ def _files_of(
                 yield Found(fault, row.sop_instance_uid, row.pk)
 
 
+def fault_of(instance: Instance) -> Fault | None:
+    """Return what is wrong with the spooled file of an ECG, its bytes read again.
+
+    Raises
+    ------
+    OSError
+        It is there and cannot be read.
+    """
+    return _fault_of(instance, _data_set_sha256)
+
+
 def _fault_of(row: Any, digest: Callable[[Path], str]) -> Fault | None:
     path = spool.root() / row.spool_name
     try:

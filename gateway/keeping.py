@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from django.db import IntegrityError, transaction
 
-from gateway import doorbell, intake, spool
+from gateway import doorbell, inspection, intake, spool
 from gateway.leases import append_transition
 from gateway.models import Association, Door, Instance
 from gateway.states import State
@@ -149,13 +149,14 @@ def _keep(arrival: Arrival) -> Kept:
 
 
 def _heal(known: Instance, arrival: Arrival) -> None:
-    """Give a known object its file back if the spool has lost it."""
+    """Give a known object its file back if the spool has lost or damaged it."""
     target = spool.root() / known.spool_name
     is_same = known.sha256 == arrival.sha256 or arrival.is_named_by_content
     if is_same and known.aged_out_at is not None:
         _restore(known, arrival)
         return
-    if not is_same or target.is_file():
+    # Hashed: its sender may be here because it was told that we do not keep its bytes.
+    if not is_same or inspection.fault_of(known) is None:
         return
     with transaction.atomic():
         known.sha256, known.size_bytes = arrival.sha256, arrival.path.stat().st_size

@@ -42,7 +42,12 @@ def may_report(title: str, address: str) -> bool:
 
 def _is_known(peers: QuerySet[Peer], address: str) -> bool:
     hosts = peers.values_list("host", flat=True)
-    return any(not host or _canonical(address) in addresses(host) for host in hosts)
+    return any(not host or is_at(host, address) for host in hosts)
+
+
+def is_at(host: str, address: str) -> bool:
+    """Return whether `address` is one of those of `host`."""
+    return _canonical(address) in addresses(host)
 
 
 def addresses(host: str) -> frozenset[str]:

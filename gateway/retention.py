@@ -7,6 +7,8 @@ Disposals, which say what was removed, stay for ever.
 
 The days of a picture or a report count from when its ECG came to rest. The same object sent again
 after its bytes were removed is kept again, for as many days from then on (:mod:`gateway.keeping`).
+They count anew, too, from when its sender was promised that we keep it (:mod:`gateway.holdings`):
+it may delete its own copy on the strength of that.
 
 The row and its Disposal are committed first and the file is removed after that: a process that dies
 between the two leaves a file without use, which the next run removes, and never a row without its
@@ -55,6 +57,7 @@ RESTS: Final = (State.DELIVERED, State.PROVEN, State.REJECTED)
 """States in which nobody is owed anything any more."""
 
 RESTORED: Final = "restore"
+COMMITTED: Final = "commit"
 AGED_OUT: Final = "age_out"
 """Events of the trail that change no state."""
 
@@ -212,12 +215,12 @@ class _Bytes:
     def _old(self, now: datetime.datetime) -> QuerySet[Any]:
         before = now - datetime.timedelta(days=self.days)
         path = "" if self.model is Instance else "instance__"
-        restored = Transition.objects.filter(
-            instance=OuterRef(f"{path}pk"), event=RESTORED, at__gt=before
+        renewed = Transition.objects.filter(
+            instance=OuterRef(f"{path}pk"), event__in=(RESTORED, COMMITTED), at__gt=before
         )
         rows = self.model._default_manager.filter(aged_out_at__isnull=True)
         rows = rows.filter(**{f"{path}state_since__lte": before})
-        return rows.filter(~Exists(restored)).order_by("pk")
+        return rows.filter(~Exists(renewed)).order_by("pk")
 
     def _reasons(self) -> Iterator[Reason]:
         is_picture = self.model is Instance

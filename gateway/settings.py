@@ -109,6 +109,8 @@ CELERY_TASK_ROUTES = {
     "gateway.tasks.sweep_delivery": {"queue": "delivery"},
     "gateway.tasks.prove": {"queue": "delivery"},
     "gateway.tasks.sweep_proof": {"queue": "delivery"},
+    "gateway.tasks.answer_custody": {"queue": "delivery"},
+    "gateway.tasks.sweep_custody": {"queue": "delivery"},
     # Of their own: who is told within seconds waits behind no report and no archive that is away.
     "gateway.tasks.alert": {"queue": "alerts"},
     "gateway.tasks.sweep_alerts": {"queue": "alerts"},
@@ -121,7 +123,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": ECG_SWEEP_S,
         "options": {"expires": ECG_SWEEP_S},
     }
-    for name in ("sweep_analysis", "sweep_delivery", "sweep_proof", "sweep_alerts")
+    for name in ("sweep_analysis", "sweep_delivery", "sweep_proof", "sweep_custody", "sweep_alerts")
 }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:

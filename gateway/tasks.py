@@ -10,7 +10,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from gateway import alerts, circuits, doorbell, leases, pipeline, proof, retention
+from gateway import alerts, circuits, custody, doorbell, leases, pipeline, proof, retention
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -59,6 +59,19 @@ def prove() -> None:
 def sweep_proof() -> None:
     """Ask for the proof that is due."""
     prove()
+
+
+@shared_task(name="gateway.tasks.answer_custody")
+def answer_custody(number: int) -> None:
+    """Tell senders what we keep of what they sent; the rest after what is delivered now."""
+    if custody.answer_waiting():
+        answer_custody.delay(number)
+
+
+@shared_task(name="gateway.tasks.sweep_custody")
+def sweep_custody() -> None:
+    """Answer the requests whose bell was lost, and those whose time has come again."""
+    custody.answer_waiting()
 
 
 @shared_task(name="gateway.tasks.sweep_alerts")

@@ -18,6 +18,7 @@ ARRIVAL = "receive"
 _BYTES = {
     retention.AGED_OUT: "its bytes were removed by the retention policy",
     retention.RESTORED: "sent again after that, and kept again",
+    retention.COMMITTED: "its sender was promised that it is kept",
 }
 
 

@@ -37,6 +37,7 @@ class Command(BaseCommand):
             on_instance=ingest.receive,
             on_association=ingest.record,
             on_commitment_result=ingest.take_commitment,
+            on_commitment_request=ingest.take_request,
             incoming_folder=spool.incoming(),
             limits=Limits(max_associations=settings.ECG_MAX_ASSOCIATIONS),
         ):
