@@ -141,6 +141,12 @@ def resting() -> set[int]:
     return {row.peer_id for row in shut.select_related("peer") if row.address == str(row.peer)}
 
 
+def waiting_for(peer: Peer) -> int:
+    """Return how many ECGs have a report that waits for `peer`."""
+    rows = Dispatch.objects.filter(peer=peer, outcome=Dispatch.Outcome.WAITING)
+    return rows.values("report__instance").distinct().count()
+
+
 def try_again() -> None:
     """Let one ECG go on for each Peer whose time to be tried has come, the oldest that is held.
 

@@ -57,8 +57,8 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm("gateway.view_alert"):
         page["failed_alerts"] = Alert.objects.filter(outcome=Alert.Outcome.FAILED).count()
     if user.has_perm("gateway.view_peer"):
-        peers = list(Peer.objects.all())
-        page["peers"] = peers
+        peers = list(Peer.objects.select_related("circuit"))
+        page["peers"] = [(peer, trail.silence(peer)) for peer in peers]
         page["has_sender"] = any(peer.is_sender for peer in peers)
         page["has_destination"] = any(peer.is_destination for peer in peers)
         page["first_steps"] = not (page["has_sender"] and page["has_destination"])

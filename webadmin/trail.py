@@ -6,8 +6,10 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from gateway import retention
-from gateway.models import Transition
+from gateway.models import Peer, Transition
 from gateway.states import Event
 from webadmin import words
 
@@ -72,3 +74,12 @@ def span(duration: datetime.timedelta) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.0f} days"
+
+
+def silence(peer: Peer) -> words.Badge | None:
+    """Return the badge of a Peer that does not answer; None of one that does, or was not called."""
+    row = getattr(peer, "circuit", None)
+    if row is None or row.opened_at is None or row.address != str(peer):
+        return None
+    length = span(timezone.now() - row.opened_at)
+    return words.Badge(f"no answer for {length}", "bad", "link_off", title=row.reason)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.models import Alert, Association, Commitment, Delivery, Dispatch, Finding
+from gateway.models import (
+    Alert,
+    Association,
+    Commitment,
+    CustodyRequest,
+    Delivery,
+    Dispatch,
+    Finding,
+)
 from gateway.models.peers import Proof
 from gateway.states import State
 from models.labels import LABELS
@@ -53,6 +61,17 @@ _COMMITMENTS = {
     Commitment.Outcome.REFUSED: ("quiet", "block"),
     Commitment.Outcome.UNANSWERED: ("warn", "hourglass_disabled"),
 }
+_CUSTODY = {
+    CustodyRequest.Outcome.WAITING: ("progress", "schedule"),
+    CustodyRequest.Outcome.ANSWERED: ("good", "check_circle"),
+    CustodyRequest.Outcome.FAILED: ("bad", "error"),
+}
+_NOT_KEPT = {
+    0x0112: "no such object here",
+    0x0119: "it is of another SOP Class",
+    0x0110: "its bytes have changed or cannot be read, or another object of its UID is set aside",
+}
+"""The Failure Reasons that we give (PS3.3 section C.14.1.1)."""
 _ALERTS = {
     Alert.Outcome.WAITING: ("progress", "schedule"),
     Alert.Outcome.SENT: ("good", "check_circle"),
@@ -128,6 +147,26 @@ def commitment(value: str) -> Badge:
     """Return the badge of what became of a request to a Peer."""
     known = Commitment.Outcome(value)
     return Badge(str(known.label), *_COMMITMENTS[known])
+
+
+def custody(row: CustodyRequest) -> Badge:
+    """Return the badge of what became of a sender's request."""
+    known = CustodyRequest.Outcome(row.outcome)
+    if known is CustodyRequest.Outcome.ANSWERED and row.failures:
+        return Badge("Answered, not all kept", "warn", "warning")
+    if known is CustodyRequest.Outcome.FAILED and not row.attempts:
+        return Badge("Refused", "bad", "block", "it was refused when it came")
+    return Badge(str(known.label), *_CUSTODY[known])
+
+
+def kept(reason: int | None, *, was_told: bool) -> Badge:
+    """Return the badge of one object of a request, by the reason why it is not kept."""
+    if reason is not None:
+        why = _NOT_KEPT.get(reason, "")
+        return Badge("Not kept", "warn", "warning", f"{why} (0x{reason:04X})".strip())
+    if was_told:
+        return Badge("Kept", "good", "verified")
+    return Badge("Not told yet", "quiet", "schedule")
 
 
 def alert(value: str) -> Badge:

@@ -65,7 +65,7 @@ def result(*peers: Peer, patient: str = "") -> Dispatch:
     sop_instance_uid = f"2.25.7{next(_numbers)}"
     ds.SOPInstanceUID = UID(sop_instance_uid)
     ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    ds.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE_ENDIAN)
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     kept = spool.write(buffer.getvalue(), kind="reports")

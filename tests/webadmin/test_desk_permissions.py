@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -17,13 +18,15 @@ from desk_rows import (
     make_peer,
     make_rule,
     mean,
+    reject,
 )
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from gateway.models import Commitment, Disposal, Instance, Peer, Transition
+from gateway import circuits
+from gateway.models import Commitment, CustodyRequest, Disposal, Instance, Peer, Transition
 from gateway.states import State
 
 FACTS = (
@@ -33,6 +36,7 @@ FACTS = (
     "report",
     "dispatch",
     "commitment",
+    "custodyrequest",
     "delivery",
     "alert",
     "transition",
@@ -57,6 +61,9 @@ def rows(db: None) -> dict[str, Any]:
         "dispatch": mean(report, peer),
         "commitment": Commitment.objects.create(
             peer=peer, transaction_uid="2.25.1", answer_due_at=timezone.now()
+        ),
+        "custodyrequest": CustodyRequest.objects.create(
+            calling_title="CART", transaction_uid="2.25.2", references=[["1.2", "1.2.3"]]
         ),
         "alert": alert,
         "alertrule": alert.rule,
@@ -216,10 +223,45 @@ def test_many_are_resumed_from_the_list_and_only_the_failed_ones(
     reader.post(listing, chosen)
     failed.refresh_from_db()
     assert failed.state == State.FAILED
-    chief.post(listing, chosen)
+    asked = chief.post(listing, chosen).content.decode()
+    failed.refresh_from_db()
+    assert failed.state == State.FAILED, "first the person sees what it is about"
+    assert "the network could not be loaded" in asked
+    assert "1 failed ECG would go on" in asked
+    assert chief.post(listing, chosen | {"confirmed": "yes"}).status_code == 302
     failed.refresh_from_db()
     assert failed.state == State.RECEIVED
     assert waiting.transitions.count() == 1
+
+
+def test_all_that_failed_are_resumed_at_once_by_what_the_list_shows(chief: Client) -> None:
+    rows = [fail(make_ecg(data=b""), "PACS: 0x0110 processing failure") for _ in range(3)]
+    rejected = reject(make_ecg(data=b""), "blank picture")
+    listing = reverse("admin:gateway_instance_changelist") + "?state=failed"
+    chosen = {"action": "resume_selected", "_selected_action": [rows[0].pk], "select_across": "1"}
+    assert "3 failed ECGs would go on" in chief.post(listing, chosen).content.decode()
+    chief.post(listing, chosen | {"confirmed": "yes"})
+    states = {row.pk: row.state for row in Instance.objects.all()}
+    assert states == {**dict.fromkeys((row.pk for row in rows), State.RECEIVED),
+                      rejected.pk: State.REJECTED}  # fmt: skip
+
+
+def test_a_peer_that_does_not_answer_is_seen_and_can_be_called_again(
+    chief: Client, reader: Client
+) -> None:
+    peer = Peer.objects.create(title="PACS", host="10.0.0.9", is_destination=True)
+    with circuits.call(peer) as call:
+        call.failed("no connection: Connection refused")
+    front = chief.get(reverse("admin:index")).content.decode()
+    assert re.search(r'title="no connection: Connection refused">.*no answer for', front, re.DOTALL)
+    listing = reverse("admin:gateway_peer_changelist")
+    assert "0 ECGs wait for it" in chief.get(listing).content.decode()
+    chosen = {"action": "call_again", "_selected_action": [peer.pk]}
+    reader.post(listing, chosen)
+    assert circuits.is_open(peer)
+    chief.post(listing, chosen)
+    assert not circuits.is_open(peer)
+    assert "no answer for" not in chief.get(reverse("admin:index")).content.decode()
 
 
 def page_of(browser: Client, instance: Instance) -> str:

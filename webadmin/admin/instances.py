@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -19,12 +21,13 @@ from gateway import doorbell, leases
 from gateway.models import Finding, Instance
 from gateway.retention import AgedOut
 from gateway.spool import SpoolError
-from gateway.states import DONE, State
+from gateway.states import DONE, WAITING, State
 from webadmin import preview, trail, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.bars import bars_of
 from webadmin.filters import DayFilter, DayRangeFilter, FindingFilter, SenderFilter, StateFilter
 
+CAUSES_SHOWN = 12
 UNHAPPY = (State.REJECTED, State.FAILED, State.SET_ASIDE)
 
 
@@ -182,16 +185,49 @@ class InstanceAdmin(MachineFacts[Instance]):
         return redirect("admin:gateway_instance_change", pk)
 
     @admin.action(permissions=["resume"], description="Resume those that failed")
-    def resume_selected(self, request: HttpRequest, rows: QuerySet[Instance]) -> None:
-        """Resume the failed ones among the chosen ECGs."""
-        resumed = sum(resume(instance, request) for instance in rows.filter(state=State.FAILED))
+    def resume_selected(
+        self, request: HttpRequest, rows: QuerySet[Instance]
+    ) -> HttpResponse | None:
+        """Show why the chosen ECGs failed, and resume them when that was confirmed."""
+        failed = rows.filter(state=State.FAILED)
+        if "confirmed" not in request.POST:
+            return self._ask_to_resume(request, failed)
+        resumed = 0
+        for instance in failed.order_by("pk").iterator(chunk_size=500):
+            resumed += leases.resume(instance, actor=_person(request))
+        for state in WAITING:
+            doorbell.ring(0, state)
         messages.success(request, f"{resumed} resumed.")
+        return None
+
+    def _ask_to_resume(self, request: HttpRequest, failed: QuerySet[Instance]) -> HttpResponse:
+        by_cause = failed.order_by().values_list("failed_in", "reason").annotate(count=Count("pk"))
+        causes = [
+            (count, words.FAILED_IN.get(State(failed_in), "") if failed_in else "", reason)
+            for failed_in, reason, count in by_cause.order_by("-count", "reason")
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Resume failed ECGs",
+            "opts": self.opts,
+            "count": sum(count for count, _, _ in causes),
+            "causes": causes[:CAUSES_SHOWN],
+            "more": len(causes) - CAUSES_SHOWN,
+            "action": request.POST.get("action"),
+            "select_across": request.POST.get("select_across"),
+            "selected": request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "webadmin/resume.html", context)
 
 
 def resume(instance: Instance, request: HttpRequest) -> bool:
     """Set a failed instance going again in the name of the person who asked."""
-    actor = f"user:{request.user.get_username()}"[:64]
-    if not leases.resume(instance, actor=actor):
+    if not leases.resume(instance, actor=_person(request)):
         return False
     doorbell.ring(instance.pk, State(instance.state))
     return True
+
+
+def _person(request: HttpRequest) -> str:
+    return f"user:{request.user.get_username()}"[:64]

@@ -14,8 +14,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from gateway import circuits
 from gateway.models import Peer, RefusedOutput
-from webadmin import outputs
+from webadmin import outputs, trail
 from webadmin.admin.screen import show
 from webadmin.unfolded import ModelAdmin
 from webadmin.words import Badge
@@ -26,7 +27,8 @@ class PeerAdmin(ModelAdmin[Peer]):
     """Who may send ECGs to us, who receives the reports, whom we ask."""
 
     form = outputs.OutputsForm
-    list_display = ("title", "address", "purpose", "sent", "refused")
+    list_display = ("title", "address", "answers", "purpose", "sent", "refused")
+    actions = ("call_again",)
     search_fields = ("^title", "^host")
     search_help_text = "AE title, host"
     warn_unsaved_form = True
@@ -52,7 +54,7 @@ class PeerAdmin(ModelAdmin[Peer]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Peer]:
         rows = super().get_queryset(request).annotate(rules_count=Count("rules", distinct=True))
-        return rows.prefetch_related("refused_outputs")
+        return rows.select_related("circuit").prefetch_related("refused_outputs")
 
     def has_delete_permission(self, request: HttpRequest, obj: Peer | None = None) -> bool:
         """Return whether it may go: not while a rule names it, which would then send nowhere."""
@@ -68,6 +70,22 @@ class PeerAdmin(ModelAdmin[Peer]):
     @admin.display(description="address", ordering="host")
     def address(self, row: Peer) -> str:
         return f"{row.host}:{row.port}" if row.host else "any address"
+
+    @admin.display(description="answers")
+    def answers(self, row: Peer) -> SafeString | str:
+        away = trail.silence(row)
+        if away is None:
+            return "–"
+        count = circuits.waiting_for(row)
+        waits = f"{count:,} ECG{'' if count == 1 else 's'} wait{'s' if count == 1 else ''} for it"
+        return format_html('{}<span class="desk-why">{}</span>', show(away), waits)
+
+    @admin.action(permissions=["change"], description="Call them again now")
+    def call_again(self, request: HttpRequest, rows: QuerySet[Peer]) -> None:
+        """Do not wait until the next trial of Peers that did not answer."""
+        for peer in rows:
+            circuits.forget(peer)
+        messages.success(request, "They are called as soon as something waits for them.")
 
     @admin.display(description="what it is for")
     def purpose(self, row: Peer) -> SafeString:
