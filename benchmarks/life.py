@@ -62,7 +62,7 @@ def make_files(folder: Path, count: int) -> list[Path]:
     rasters = [page(layout, "pink", seed) for seed in (1, 2) for layout in ("3x4+1", "6x2", "12x1")]
     files = []
     for number in tqdm(range(count), desc="drawing", unit="picture"):
-        ds = picture(rasters[number % len(rasters)], accession_number=f"B{number}")
+        ds = picture(rasters[number % len(rasters)], patient_id=f"P-{number}", accession_number=f"B{number}")
         path = folder / f"{number}.dcm"
         ds.save_as(path, enforce_file_format=True)
         files.append(path)

@@ -86,15 +86,18 @@ class StoredImage:
 
     def __init__(self, path: Path) -> None:
         stored = StoredObject(path)
-        self._owner: StoredObject | BinaryIO = stored
         try:
-            with faults_named():
-                if stored.pixels is None:
-                    raise ImageError("the object has no pixel data of whole numbers")
-                self._attach(stored.header, stored.stream, stored.pixels)
+            self._open(stored)
         except BaseException:
             stored.close()
             raise
+
+    @classmethod
+    def within(cls, stored: StoredObject) -> Self:
+        """Make one of an object that is open already, and is closed with it."""
+        image = cls.__new__(cls)
+        image._open(stored)
+        return image
 
     @classmethod
     def of(cls, ds: Dataset) -> Self:
@@ -109,6 +112,13 @@ class StoredImage:
             length = UNDEFINED_LENGTH if is_encapsulated else len(value)
             image._attach(ds, stream, Bulk(0, length, ds["PixelData"].VR == "OW"))
         return image
+
+    def _open(self, stored: StoredObject) -> None:
+        self._owner: StoredObject | BinaryIO = stored
+        with faults_named():
+            if stored.pixels is None:
+                raise ImageError("the object has no pixel data of whole numbers")
+            self._attach(stored.header, stored.stream, stored.pixels)
 
     def _attach(self, header: Dataset, stream: BinaryIO, pixels: Bulk) -> None:
         self.header = header

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import prefetch_related_objects
 from pydicom import Dataset
 
 from dicom_node.errors import DicomError
 from gateway import leases, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
-from gateway.models import Dispatch, Instance, Peer, Report
+from gateway.models import Dispatch, Instance, Peer, Report, Transition
 from gateway.outputs import Language, Output, chain, usual_outputs
 from gateway.routing import Decision, Meant, Routing
 from gateway.states import Event
@@ -42,6 +43,23 @@ class Draft:
         ]
 
 
+@dataclass(frozen=True)
+class _Composed:
+    """A leased row, where its result goes, and what was composed for that."""
+
+    instance: Instance
+    decision: Decision
+    draft: Draft
+
+    @property
+    def rule(self) -> str:
+        return self.decision.rule.name if self.decision.rule else ""
+
+    def dispatches(self, peers: Collection[int]) -> list[Dispatch]:
+        made = {(Output(r.kind), Language(r.language)): r for r in self.draft.reports}
+        return _dispatches(self.draft.plan, made, peers, rule=self.rule)
+
+
 def compose(batch: Sequence[Instance]) -> None:
     """Decide where the results of each leased, analysed row go, and compose what that needs.
 
@@ -49,28 +67,27 @@ def compose(batch: Sequence[Instance]) -> None:
     the Courier's, in processes of their own, while the Analyst goes on with the next picture.
     """
     who, routing = actor("courier"), Routing()
-    composed: list[tuple[Instance, Decision, Draft]] = []
+    prefetch_related_objects(batch, "findings")
+    composed: list[_Composed] = []
     for instance in batch:
         try:
             decision = routing.decide(instance)
-            composed.append((instance, decision, _draft_of(instance, decision)))
+            composed.append(_Composed(instance, decision, _draft_of(instance, decision)))
         except DicomError as error:
             _give_up(instance, error, who)
         except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
             put_back(instance, error, who)
+    if not composed:
+        return
     try:
         with transaction.atomic():
-            lost = [
-                draft.reports
-                for instance, decision, draft in composed
-                if not _record(instance, decision, draft, who)
-            ]
+            lost = _record(composed, who)
     except DatabaseError as error:
         # The files stay: a commit that broke half way may have made the rows.
         log.error("left to their leases", rows=len(composed), error=repr(error))
         return
-    for reports in lost:
-        _remove(reports)
+    for one in lost:
+        _remove(one.draft.reports)
 
 
 def carry_out(
@@ -139,8 +156,29 @@ def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -
     a person has withdrawn stays so.
     """
     plan = list(plan)
+    rows = _dispatches(plan, reports, _known(plan), rule=rule)
+    if not rows:
+        return
+    Dispatch.objects.bulk_create(rows, ignore_conflicts=True)
+    pairs = {(row.report_id, row.peer_id) for row in rows}
+    ended = Dispatch.objects.filter(
+        report__in=reports.values(),
+        outcome__in=(Dispatch.Outcome.REFUSED, Dispatch.Outcome.REPLACED),
+    )
+    again = [row.pk for row in ended if (row.report_id, row.peer_id) in pairs]
+    Dispatch.objects.filter(pk__in=again).update(outcome=Dispatch.Outcome.WAITING, ended_at=None)
+
+
+def _known(plan: Iterable[Meant]) -> set[int]:
+    """Return the Peers of a plan that are still there."""
     peers = {meant.peer for meant in plan}
-    known = set(Peer.objects.filter(pk__in=peers).values_list("pk", flat=True))
+    return set(Peer.objects.filter(pk__in=peers).values_list("pk", flat=True)) if peers else set()
+
+
+def _dispatches(
+    plan: Iterable[Meant], reports: Mapping[Pair, Report], peers: Collection[int], *, rule: str
+) -> list[Dispatch]:
+    """Return unsaved rows, one for each report and Peer."""
     rows = {
         (reports[meant.output, meant.language].pk, meant.peer): Dispatch(
             report=reports[meant.output, meant.language],
@@ -149,17 +187,9 @@ def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -
             instead_of=meant.instead_of or "",
         )
         for meant in plan
-        if meant.peer in known
+        if meant.peer in peers
     }
-    if not rows:
-        return
-    Dispatch.objects.bulk_create(rows.values(), ignore_conflicts=True)
-    ended = Dispatch.objects.filter(
-        report__in=reports.values(),
-        outcome__in=(Dispatch.Outcome.REFUSED, Dispatch.Outcome.REPLACED),
-    )
-    again = [row.pk for row in ended if (row.report_id, row.peer_id) in rows]
-    Dispatch.objects.filter(pk__in=again).update(outcome=Dispatch.Outcome.WAITING, ended_at=None)
+    return list(rows.values())
 
 
 def _reports(instance: Instance) -> dict[Pair, Report]:
@@ -253,22 +283,46 @@ def _keep(instance: Instance, written: Sequence[Report]) -> dict[Pair, Report]:
     return there
 
 
-def _record(instance: Instance, decision: Decision, draft: Draft, who: str) -> bool:
-    """Write what was composed and for whom; False when the row's lease was lost meanwhile."""
-    rule = decision.rule.name if decision.rule else ""
+def _record(composed: Sequence[_Composed], who: str) -> list[_Composed]:
+    """Write what was composed and for whom, all at once; return those whose lease was lost."""
     try:
         with transaction.atomic():
-            Report.objects.bulk_create(draft.reports)
-            made = {(Output(r.kind), Language(r.language)): r for r in draft.reports}
-            dispatch(draft.plan, made, rule=rule)
-            said = ([f"routing rule {rule}"] if rule else []) + draft.notes()
-            leases.advance(instance, Event.COMPOSE, actor=who, detail="; ".join(said))
-    except (LeaseLost, IntegrityError) as error:
-        # Whoever has the row now composes the same bytes, or has done so already.
-        log.warning("lease lost", instance=instance.pk, error=repr(error))
-        return False
-    log.info("reported", instance=instance.pk, reports=len(draft.reports), rule=rule)
-    return True
+            return _write_rows(composed, who)
+    except IntegrityError as error:
+        for report in (report for one in composed for report in one.draft.reports):
+            report.pk = None  # of the rows that were rolled back
+        if len(composed) == 1:
+            # Whoever has the row now composes the same bytes, or has done so already.
+            log.warning("lease lost", instance=composed[0].instance.pk, error=repr(error))
+            return list(composed)
+    return [lost for one in composed for lost in _record([one], who)]
+
+
+def _write_rows(composed: Sequence[_Composed], who: str) -> list[_Composed]:
+    # Reports first: a row that was composed by somebody else meanwhile shows before any is moved.
+    Report.objects.bulk_create(report for one in composed for report in one.draft.reports)
+    lines: list[Transition] = []
+    kept: list[_Composed] = []
+    lost: list[_Composed] = []
+    for one in composed:
+        said = ([f"routing rule {one.rule}"] if one.rule else []) + one.draft.notes()
+        try:
+            detail = "; ".join(said)
+            leases.advance(one.instance, Event.COMPOSE, actor=who, detail=detail, lines=lines)
+        except LeaseLost as error:
+            log.warning("lease lost", error=str(error))
+            lost.append(one)
+        else:
+            kept.append(one)
+            reports = len(one.draft.reports)
+            log.info("reported", instance=one.instance.pk, reports=reports, rule=one.rule)
+    if lost:
+        rows = [report.pk for one in lost for report in one.draft.reports]
+        Report.objects.filter(pk__in=rows).delete()
+    peers = _known(meant for one in kept for meant in one.draft.plan)
+    Dispatch.objects.bulk_create(row for one in kept for row in one.dispatches(peers))
+    Transition.objects.bulk_create(lines)
+    return lost
 
 
 def _remove(reports: Iterable[Report]) -> None:

@@ -189,10 +189,10 @@ def _opened(path: Path) -> Iterator[_Opened]:
                         raise
             elif not has_pixels and stored.document is None:
                 raise ImageError("the object holds no picture, waveform or document")
-        if has_pixels:
-            with StoredImage(path) as image:
+            if has_pixels:
+                image = StoredImage.within(stored)
                 yield _Opened(image.frame_count, image.read, image.aspect)
-            return
+                return
     if recording is not None:
         drawn = recording
         yield _Opened(1, lambda _: _draw(drawn), statements=recording.statements)

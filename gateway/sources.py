@@ -16,7 +16,7 @@ from dicom_node import report
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
 from gateway import loops, pages
-from gateway.models import Installation, Instance, Study
+from gateway.models import Finding, Installation, Instance, Study
 from gateway.outputs import Language, Output
 from gateway.retention import picture_file
 
@@ -65,16 +65,19 @@ def keep_studies(instances: Sequence[Instance]) -> None:
 
     The first object of a study and patient says what the row keeps.
     """
-    seen = [instance for instance in instances if instance.study and instance.study.pk is None]
-    new = {_study_key(instance.study): instance.study for instance in reversed(seen)}
+    seen: list[tuple[Instance, Study]] = []
+    for instance in instances:
+        if (study := instance.study) is not None and study._state.adding:
+            seen.append((instance, study))
+    new = {_study_key(study): study for _, study in reversed(seen)}
     if not new:
         return
     # In one order everywhere, so that two Analysts never wait for each other.
     Study.objects.bulk_create((new[key] for key in sorted(new)), ignore_conflicts=True)
     uids = {uid for uid, _ in new}
     rows = {_study_key(row): row for row in Study.objects.filter(study_instance_uid__in=uids)}
-    for instance in seen:
-        instance.study = rows[_study_key(instance.study)]
+    for instance, study in seen:
+        instance.study = rows[_study_key(study)]
 
 
 def _study_key(study: Study) -> tuple[str, str]:
@@ -157,6 +160,8 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
     validated = version.card.get("validated", {})
     several = len(instance.pages) > 1 or int(source.get("NumberOfFrames") or 1) > 1
     regions = {page["number"]: _corners(page.get("region")) for page in instance.pages}
+    # As fetched with the batch, where the caller did that.
+    found = [row for row in instance.findings.all() if row.model_version_id == version.pk]
     return report.AnalysisResult(
         findings=tuple(
             report.FindingResult(
@@ -168,7 +173,7 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
                 frame_number=row.frame_number if several else None,
                 region=regions.get(row.frame_number),
             )
-            for row in instance.findings.filter(model_version=version)
+            for row in found
         ),
         model_name=version.name,
         model_version=version.version,
@@ -179,20 +184,18 @@ def result_of(instance: Instance, source: Dataset) -> report.AnalysisResult:
         analysed_at=timezone.localtime(instance.analysed_at),
         quality_note=None,
         statements=pages.statements(picture_file(instance)),
-        joined=_joined(instance, regions),
+        joined=_joined(instance, found, regions),
     )
 
 
 def _joined(
-    instance: Instance, regions: Mapping[int, report.Corners | None]
+    instance: Instance, found: Sequence[Finding], regions: Mapping[int, report.Corners | None]
 ) -> tuple[report.Joined, ...]:
     """Return the halves that findings of the instance were read on; see `gateway.reading`.
 
     Halves that were no ECG together are joined as well, but nothing was read on them.
     """
-    read = {
-        row.frame_number for row in instance.findings.filter(model_version=instance.model_version)
-    }
+    read = {row.frame_number for row in found}
     pairs = {
         (page["number"], page["joined_with"])
         for page in instance.pages
