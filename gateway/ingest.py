@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 
 import structlog
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import DatabaseError, close_old_connections
 
 from dicom_node.commitment import CommitmentResult
 from dicom_node.custody import CommitmentRequest
 from dicom_node.scp import AssociationRecord, Caller, ReceivedInstance, Refusal
 from dicom_node.status import Status
-from gateway import custody, intake, keeping, peers, proof
+from gateway import custody, intake, keeping, peers, proof, shared_commit
 from gateway.models import Association, Door
 
 log = structlog.get_logger(__name__)
@@ -118,21 +118,21 @@ def record(association: AssociationRecord) -> None:
     """
     if association.outcome == "accepted":
         return
-    try:
-        close_old_connections()
-        Association.objects.update_or_create(
-            uid=association.association_id,
-            defaults={
-                "calling_title": association.calling_title,
-                "called_title": association.called_title,
-                "address": association.address,
-                "outcome": association.outcome,
-                "reason": association.reason,
-                "instances_count": association.instances_count,
-                "started_at": association.started_at,
-                "ended_at": association.ended_at,
-            },
-        )
-    finally:
-        # The thread of the association ends here, and its connection to the database with it.
-        connections.close_all()
+    close_old_connections()
+    keeping.forget(association.association_id)
+    values = {
+        "calling_title": association.calling_title,
+        "called_title": association.called_title,
+        "address": association.address,
+        "outcome": association.outcome,
+        "reason": association.reason,
+        "instances_count": association.instances_count,
+        "started_at": association.started_at,
+        "ended_at": association.ended_at,
+    }
+
+    def write() -> None:
+        if not Association.objects.filter(uid=association.association_id).update(**values):
+            Association.objects.create(uid=association.association_id, **values)
+
+    shared_commit.run(write)

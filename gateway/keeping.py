@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import structlog
 from django.db import IntegrityError, transaction
 
-from gateway import doorbell, inspection, intake, spool
+from gateway import doorbell, inspection, intake, shared_commit, spool
 from gateway.leases import append_transition
 from gateway.models import Association, Door, Instance
 from gateway.states import State
@@ -20,6 +21,10 @@ from gateway.states import State
 log = structlog.get_logger(__name__)
 
 SET_ASIDE = "same UID as an earlier object, other bytes"
+
+
+_association_rows: dict[str, int] = {}
+"""The committed rows of associations that are open, by UID; each object would look its own up."""
 
 
 class NotToldApart(RuntimeError):
@@ -77,75 +82,84 @@ def keep(arrival: Arrival) -> Kept:
         It could not be kept; its file in ``incoming`` is gone or will be swept.
     """
     intake.require()
-    for _ in range(2):
+    for _ in range(3):
         try:
             return _keep(arrival)
         except IntegrityError:
-            # Somebody else stored the same UID between our look and our insert; at the second
-            # look it is there.
+            # Somebody else stored the same UID between our look and our insert, and at the next
+            # look it is there; or the row of the association was removed while it is open.
             continue
     raise NotToldApart(f"two objects of the UID {arrival.sop_instance_uid} at once")
 
 
+def forget(association_id: str) -> None:
+    """Forget an association that is over."""
+    _association_rows.pop(association_id, None)
+
+
 def _keep(arrival: Arrival) -> Kept:
-    same_uid = Instance.objects.filter(sop_instance_uid=arrival.sop_instance_uid)
-    original = same_uid.filter(conflict_of__isnull=True).first()
-    known = (
-        original if arrival.is_named_by_content else same_uid.filter(sha256=arrival.sha256).first()
-    )
-    if known is not None:
+    original_id, known_id = _earlier(arrival)
+    if known_id is not None:
+        known = Instance.objects.get(pk=known_id)
         _heal(known, arrival)
         return Kept(known, is_new=False)
 
+    state = State.RECEIVED if original_id is None else State.SET_ASIDE
+    reason = "" if original_id is None else SET_ASIDE
     size_bytes = arrival.path.stat().st_size
     name = spool.adopt(arrival.path)
-    committing = False
+    instance: Instance | None = None
+
+    def write() -> None:
+        nonlocal instance
+        instance = None
+        row = Instance.objects.create(
+            sop_instance_uid=arrival.sop_instance_uid,
+            sop_class_uid=arrival.sop_class_uid,
+            transfer_syntax_uid=arrival.transfer_syntax_uid,
+            sha256=arrival.sha256,
+            size_bytes=size_bytes,
+            spool_name=name,
+            calling_title=arrival.sender,
+            door=arrival.door,
+            association_id=_association_rows.get(arrival.association_id) or _association(arrival),
+            conflict_of_id=original_id,
+            state=state,
+            reason=reason,
+        )
+        append_transition(
+            row,
+            None,
+            state,
+            event="receive",
+            actor=arrival.actor,
+            detail=reason or arrival.detail,
+        )
+        instance = row
+
     try:
-        with transaction.atomic():
-            state = State.SET_ASIDE if original else State.RECEIVED
-            reason = SET_ASIDE if original else ""
-            instance = Instance.objects.create(
-                sop_instance_uid=arrival.sop_instance_uid,
-                sop_class_uid=arrival.sop_class_uid,
-                transfer_syntax_uid=arrival.transfer_syntax_uid,
-                sha256=arrival.sha256,
-                size_bytes=size_bytes,
-                spool_name=name,
-                calling_title=arrival.sender,
-                door=arrival.door,
-                association=_association(arrival),
-                conflict_of=original,
-                state=state,
-                reason=reason,
-            )
-            append_transition(
-                instance,
-                None,
-                state,
-                event="receive",
-                actor=arrival.actor,
-                detail=reason or arrival.detail,
-            )
-            if state is State.RECEIVED:
-                transaction.on_commit(
-                    lambda: doorbell.ring(instance.pk, State.RECEIVED), robust=True
-                )
-            committing = True
-    except BaseException:
+        shared_commit.run(write)
+    except BaseException as fault:
         # A connection that broke during COMMIT leaves open whether the row exists. Then the file
         # stays: an orphan costs its bytes, a row without its file is a lost ECG.
-        if not committing:
+        forget(arrival.association_id)
+        if instance is None or isinstance(fault, IntegrityError):
             arrival.path.parent.mkdir(parents=True, exist_ok=True)
             spool.locate(name).rename(arrival.path)
         raise
+    kept = cast(Instance, instance)
+    if kept.association_id is not None:
+        _association_rows[arrival.association_id] = kept.association_id
+    if state is State.RECEIVED:
+        transaction.on_commit(lambda: doorbell.ring(kept.pk, State.RECEIVED), robust=True)
     log.info(
         "received",
-        instance=instance.pk,
-        uid=instance.sop_instance_uid,
+        instance=kept.pk,
+        uid=kept.sop_instance_uid,
         state=state.value,
         door=str(arrival.door),
     )
-    return Kept(instance, is_new=True)
+    return Kept(kept, is_new=True)
 
 
 def _heal(known: Instance, arrival: Arrival) -> None:
@@ -197,15 +211,27 @@ def _restore(known: Instance, arrival: Arrival) -> None:
     log.info("kept again after it was aged out", instance=known.pk)
 
 
-def _association(arrival: Arrival) -> Association | None:
+def _earlier(arrival: Arrival) -> tuple[int | None, int | None]:
+    """Return the rows that hold this UID and this very object, None where there is none."""
+    rows = list(
+        Instance.objects.filter(sop_instance_uid=arrival.sop_instance_uid)
+        .order_by("pk")
+        .values_list("pk", "sha256", "conflict_of")
+    )
+    original = next((pk for pk, _, conflict_of in rows if conflict_of is None), None)
+    same = next((pk for pk, sha256, _ in rows if sha256 == arrival.sha256), None)
+    return original, original if arrival.is_named_by_content else same
+
+
+def _association(arrival: Arrival) -> int | None:
     if not arrival.association_id:
         return None
-    row, _ = Association.objects.get_or_create(
+    of_uid = Association.objects.filter(uid=arrival.association_id)
+    if (known := of_uid.values_list("pk", flat=True).first()) is not None:
+        return known
+    return Association.objects.create(
         uid=arrival.association_id,
-        defaults={
-            "calling_title": arrival.sender,
-            "address": arrival.association_address,
-            "outcome": Association.Outcome.ACCEPTED,
-        },
-    )
-    return row
+        calling_title=arrival.sender,
+        address=arrival.association_address,
+        outcome=Association.Outcome.ACCEPTED,
+    ).pk

@@ -67,6 +67,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
+    # The last connection that closes empties the journal into the database; once for each thing
+    # that is done would cost more than the thing.
+    DATABASES["default"]["CONN_MAX_AGE"] = None
     # A file in tests too: threads and processes of one test must meet in the same database.
     DATABASES["default"]["TEST"] = {"NAME": str(ECG_DATA_DIR / "test.sqlite3")}
 else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 import threading
 from typing import Any
@@ -11,8 +10,8 @@ import structlog
 from django.conf import settings
 from django.core.management import BaseCommand
 
-from dicom_node.scp import Limits, StorageSCP
-from gateway import ingest, spool
+from dicom_node.scp import AssociationRecord, Caller, Limits, Refusal, StorageSCP
+from gateway import connection_pool, ingest, spool
 
 log = structlog.get_logger("gateway.listener")
 
@@ -33,9 +32,9 @@ class Command(BaseCommand):
             settings.ECG_AE_TITLE,
             settings.ECG_DICOM_HOST,
             settings.ECG_DICOM_PORT,
-            admit=functools.partial(ingest.admit, title=settings.ECG_AE_TITLE),
+            admit=_admit,
             on_instance=ingest.receive,
-            on_association=ingest.record,
+            on_association=_record,
             on_commitment_result=ingest.take_commitment,
             on_commitment_request=ingest.take_request,
             incoming_folder=spool.incoming(),
@@ -44,3 +43,19 @@ class Command(BaseCommand):
             log.info("listening", title=settings.ECG_AE_TITLE, port=settings.ECG_DICOM_PORT)
             stop.wait()
         log.info("stopped listening")
+
+
+# Both run on the thread of the association, one at its beginning, the other at its end.
+
+
+def _admit(caller: Caller) -> Refusal | None:
+    connection_pool.borrow()
+    return ingest.admit(caller, title=settings.ECG_AE_TITLE)
+
+
+def _record(association: AssociationRecord) -> None:
+    try:
+        ingest.record(association)
+    finally:
+        if association.ended_at is not None:
+            connection_pool.give_back()
