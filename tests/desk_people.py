@@ -29,6 +29,7 @@ READ = (
     "view_delivery",
     "view_dispatch",
     "view_commitment",
+    "view_custodyrequest",
     "view_alert",
     "view_alertrule",
     "view_rule",

@@ -16,6 +16,7 @@ LIFE = (
     ("Dispatches", "forward_to_inbox", "gateway.dispatch"),
     ("Deliveries", "outbox", "gateway.delivery"),
     ("Commitments", "verified", "gateway.commitment"),
+    ("Custody requests", "fact_check", "gateway.custodyrequest"),
     ("Alerts", "notifications_active", "gateway.alert"),
     ("Transitions", "timeline", "gateway.transition"),
     ("Disposals", "auto_delete", "gateway.disposal"),

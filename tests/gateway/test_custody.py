@@ -25,6 +25,7 @@ from django.utils import timezone
 from peers import eventually, free_port
 from pictures import save_picture
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pytest_django import Settings
 from same_database import database_url
@@ -132,7 +133,9 @@ def send(tmp_path: Path, *, title: str = "CART", uid: str = "", tone: int = 0) -
     """Have an object received from a cart, as the Listener receives it."""
     number = uuid.uuid4().hex
     ds = save_picture(tmp_path / f"{number}.dcm")
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid or f"2.25.{uuid.uuid4().int}"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(
+        uid or f"2.25.{uuid.uuid4().int}"
+    )
     ds.ImageComments = str(tone)
     ds.save_as(tmp_path / f"{number}.dcm")
     with listening() as scp:

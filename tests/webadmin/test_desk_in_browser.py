@@ -32,7 +32,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.command import Command
 
 from dicom_node.capture import secondary_capture
-from gateway.models import Delivery
+from gateway.models import CustodyRequest, Delivery
 from models.labels import LABELS
 from webadmin.signin import signin_link
 
@@ -173,6 +173,15 @@ def test_no_screen_is_wider_than_its_window_or_breaks_in_the_browser(
     target = "https://alerts.cardiology.a-hospital-with-a-long-name.example/" + "x" * 80
     alert_rule = make_alert_rule("an alert rule of a long name " * 3, target=target)
     alert = make_alert(ecg, alert_rule, outcome="failed", last_error="answered 503 " + "x" * 90)
+    asked = CustodyRequest.objects.create(
+        calling_title="A-TITLE-AS-LONG.",
+        transaction_uid="1" * 64,
+        references=[[ecg.sop_class_uid, ecg.sop_instance_uid], ["1.2", "2" * 64]],
+        failures=[["2" * 64, 0x0112]],
+        outcome="failed",
+        attempts=12,
+        last_error="no connection " + "x" * 200,
+    )
     rows: list[tuple[str, Any]] = [
         ("instance", ecg),
         ("study", ecg.study),
@@ -180,6 +189,7 @@ def test_no_screen_is_wider_than_its_window_or_breaks_in_the_browser(
         ("dispatch", mean(report, peer, rule="by a rule " * 10, instead_of="comprehensive_3d")),
         ("delivery", report.deliveries.first()),
         ("rule", rule),
+        ("custodyrequest", asked),
         ("alertrule", alert.rule),
         ("alert", alert),
         ("transition", ecg.transitions.first()),

@@ -6,6 +6,7 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     alerts,
     associations,
     commitments,
+    custody,
     deliveries,
     dispatches,
     disposals,
