@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,18 @@ class Orthanc(Resident):
     def kill(self) -> None:
         """End it as a power cut would."""
         self._program.kill()
+
+    def _pid(self) -> int:
+        assert self._program.pid is not None
+        return self._program.pid
+
+    def freeze(self) -> None:
+        """Stop it in its tracks: it takes connections and never answers."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid(), signal.SIGCONT)
 
     def log(self) -> str:
         """Return the end of its log."""

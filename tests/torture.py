@@ -3,11 +3,13 @@
     python tests/torture.py --kills 200 --seed 1
     python tests/torture.py --kills 200 --seed 1 --postgresql
 
-A stream of ECGs goes to a real gateway and on to a real archive, while `kill -9` ends one process
+A stream of ECGs goes to a real gateway and on to two archives, while `kill -9` ends one process
 after another: Listener, Analyst, Courier, Herald, Sweeper, Desk, broker, the supervisor with all of
-them, and with ``--postgresql`` the database. What was not answered with Success is sent again, and
-now and then what was. In the end every ECG has exactly one pair of reports, and the spool, the rows
-and their trails agree. It ends by itself, and with status 1 where that is not so.
+them, and with ``--postgresql`` the database. One archive is a real one that is stopped and frozen
+now and then, the other goes through every fault an archive can have. What was not answered with
+Success is sent again, and now and then what was. In the end every ECG has exactly one pair of
+reports in either archive, and the spool, the rows and their trails agree. It ends by itself, and
+with status 1 where that is not so.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from archives import Orthanc
 from pictures import page, save_picture
 from programs import eventually
 from running import ROLES, Gateway
+from scripted import MoodyArchive
 from servers import Postgres
 from tqdm import tqdm
 
@@ -51,6 +54,19 @@ HARMLESS = ("file without a row", "reception that never ended")
 """What a process leaves that dies between a file and its row: verify sets it aside."""
 
 RECOVERY_S = 240.0
+FROZEN_S = 4.0
+FAULTS = 0.3
+"""The share of archives' faults among all that happens."""
+
+AS_A_PERSON = """
+from gateway import leases
+from gateway.models import Instance, RefusedOutput
+RefusedOutput.objects.all().delete()
+for row in Instance.objects.filter(state="failed"):
+    leases.resume(row, actor="torture")
+    print(row.reason or "resumed")
+"""
+"""What a person does when an archive is mended that had refused for good."""
 
 
 @dataclass
@@ -59,8 +75,10 @@ class Outcome:
 
     Attributes
     ----------
-    kills : Counter
-        By role.
+    kills, faults_seen : Counter
+        By role; by what an archive did.
+    failed : int
+        ECGs that a person had to set going again, for an archive had refused them.
     sent, answered : int
         ECGs, and how many of them were answered with Success at once.
     lost, doubled : dict
@@ -72,6 +90,8 @@ class Outcome:
     """
 
     kills: Counter[str] = field(default_factory=Counter)
+    faults_seen: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
     sent: int = 0
     answered: int = 0
     lost: dict[str, list[str]] = field(default_factory=dict)
@@ -167,30 +187,39 @@ def _torture(
     quick = {
         "ECG_LEASE_S": "6",
         "ECG_SWEEP_S": "1",
-        "ECG_DICOM_TIMEOUT_S": "5",
+        "ECG_DICOM_TIMEOUT_S": "2",
         "ECG_BACKOFF_S": "1",
         "ECG_RESTART_PAUSE_S": "1",
         "ECG_LOG_LEVEL": "WARNING",
     }
-    with Orthanc() as archive:
+    with Orthanc() as archive, MoodyArchive() as moody:
         gateway = Gateway(folder / "var", database_url=url, **quick)
         gateway.manage("migrate", "--verbosity=0")
         gateway.manage("peer", "add", SENDER, "127.0.0.1", "104", "--sender")
-        gateway.manage("peer", "add", *map(str, archive.entity_args), "--destination")
+        for entity in (archive.entity_args, moody.entity_args):
+            gateway.manage("peer", "add", *map(str, entity), "--destination")
         gateway.start()
         try:
             with Stream(gateway, pictures, chance) as stream:
                 plugs = _plugs(gateway, database)
+                troubles = _troubles(archive, moody)
                 for _ in tqdm(range(kills), desc="kills", unit="kill"):
                     time.sleep(chance.uniform(0.0, 2 * pause_s))
                     role = chance.choice(list(plugs))
                     plugs[role]()
                     found.kills[role] += 1
+                    if chance.random() < FAULTS:
+                        trouble = chance.choice(list(troubles))
+                        troubles[trouble]()
+                        found.faults_seen[trouble] += 1
+                moody.be("")
             found.sent = len(stream.answered)
             found.answered = sum(stream.answered.values())
             for accession in stream.answered:
                 eventually(lambda: stream.send(accession), timeout_s=RECOVERY_S)  # noqa: B023
-            _settle(archive, list(stream.answered), found)
+            said = gateway.manage("shell", "--no-imports", "-c", AS_A_PERSON).stdout
+            found.failed = len(said.splitlines())
+            _settle(archive, moody, list(stream.answered), found)
             _verify(gateway, found)
         finally:
             gateway.stop()
@@ -217,12 +246,30 @@ def _plugs(gateway: Gateway, database: Postgres | None) -> dict[str, Callable[[]
     return plugs if database is None else plugs | {"postgresql": postgres}
 
 
-def _settle(archive: Orthanc, accessions: list[str], found: Outcome) -> None:
-    """Wait until every ECG has its reports, and count them."""
+def _troubles(archive: Orthanc, moody: MoodyArchive) -> dict[str, Callable[[], None]]:
+    """Return what can go wrong with archives, by name."""
+
+    def restart() -> None:
+        archive.stop()
+        archive.start()
+
+    def freeze() -> None:
+        archive.freeze()
+        time.sleep(FROZEN_S)
+        archive.thaw()
+
+    moods = {mood: functools.partial(moody.be, mood) for mood in ("", *moody.MOODS)}
+    moods["well again"] = moods.pop("")
+    return {"Orthanc restarts": restart, "Orthanc freezes": freeze, **moods}
+
+
+def _settle(archive: Orthanc, moody: MoodyArchive, accessions: list[str], found: Outcome) -> None:
+    """Wait until every ECG has its reports in both archives, and count them."""
 
     def classes(accession: str) -> list[str]:
         instances = archive.find_by_accession(accession)
-        return sorted(archive.tags(instance)["SOPClassUID"] for instance in instances)
+        there = sorted(archive.tags(instance)["SOPClassUID"] for instance in instances)
+        return there if len(there) < len(PAIR) or _has_pair(moody, accession) else []
 
     waiting = list(accessions)
     with tqdm(total=len(accessions), desc="reports", unit="ECG") as bar:
@@ -239,10 +286,19 @@ def _settle(archive: Orthanc, accessions: list[str], found: Outcome) -> None:
             bar.write(f"{len(waiting)} ECGs have no reports after {RECOVERY_S:.0f} s")
     for accession in accessions:
         there = classes(accession)
+        elsewhere = moody.taken[accession]
         if any(there.count(one) > 1 for one in there):
             found.doubled[accession] = there
+        elif any(len(uids) > 1 for uids in elsewhere.values()):
+            found.doubled[accession] = sorted(elsewhere)
         elif there != PAIR:
             found.lost[accession] = there
+
+
+def _has_pair(moody: MoodyArchive, accession: str) -> bool:
+    """Return whether the other archive has both, or what stands in for what it refused."""
+    taken = moody.taken[accession]
+    return PAIR[0] in taken and len(taken) >= len(PAIR)
 
 
 def _verify(gateway: Gateway, found: Outcome) -> None:
@@ -274,7 +330,10 @@ def main() -> int:
     print(f"\n{sum(found.kills.values())} kills in {found.seconds:.0f} s, seed {given.seed}")
     for role, many in sorted(found.kills.items()):
         print(f"  {many:>4}  {role}")
+    for trouble, many in sorted(found.faults_seen.items()):
+        print(f"  {many:>4}  {trouble}")
     print(f"{found.sent} ECGs sent, {found.answered} answered with Success before the end")
+    print(f"{found.failed} set going again by a person, for an archive had refused them")
     print(f"lost: {len(found.lost)} {found.lost or ''}")
     print(f"doubled: {len(found.doubled)} {found.doubled or ''}")
     print(f"verify: {found.faults or 'clean'}; {found.set_aside} files without a row set aside")

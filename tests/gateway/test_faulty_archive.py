@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pytest_django import Settings
 from rows import EXPLICIT_LITTLE_ENDIAN, make_instance
-from scripted import ScriptedArchive
+from scripted import ScriptedArchive, abort, listener, refuse
 
 from gateway import circuits, leases, pipeline, spool
 from gateway.delivery import deliver
@@ -36,9 +36,6 @@ from gateway.states import State
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BASIC = SOP_CLASSES[Output.BASIC_TEXT]
-REJECTED_FOR_NOW = bytes([3, 0, 0, 0, 0, 4, 0, 2, 3, 2])
-"""A-ASSOCIATE-RJ: transient, presentation related, local limit exceeded (PS3.8 section 9.3.4)."""
-
 _numbers = itertools.count(1)
 
 
@@ -101,36 +98,6 @@ def pass_time() -> None:
     now = timezone.now()
     Instance.objects.update(not_before=now)
     Circuit.objects.filter(opened_at__isnull=False).update(retry_at=now)
-
-
-@contextmanager
-def listener(speak: Callable[[socket.socket], None]) -> Iterator[tuple[str, str, int]]:
-    """Run something that is no archive on a port; yield how an archive there would be called."""
-    with ExitStack() as connections, socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connected, _ = server.accept()
-                except OSError:
-                    return
-                connections.enter_context(connected)
-                speak(connected)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield ("FAULTY", "127.0.0.1", server.getsockname()[1])
-        server.shutdown(socket.SHUT_RDWR)
-
-
-def refuse(connected: socket.socket) -> None:
-    connected.recv(1 << 16)
-    connected.sendall(REJECTED_FOR_NOW)
-    connected.close()
-
-
-def abort(event: evt.Event) -> int:
-    event.assoc.abort()
-    return 0
 
 
 # --- what each fault does -------------------------------------------------------------------------
