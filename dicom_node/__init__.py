@@ -14,6 +14,7 @@ typed errors go out.
 ``query``             C-FIND, of an archive and of a worklist
 ``retrieve``          C-GET and C-MOVE
 ``commitment``        storage commitment: ask an archive to answer for what it was sent
+``custody``           storage commitment: what a sender asks of us, and what we report
 ``order``             a patient and what was ordered: from a worklist item, into an object
 ``image``             pixel data of any accepted object -> raster
 ``waveform``          a stored ECG waveform -> twelve leads in microvolts, and its own numbers

@@ -19,6 +19,7 @@ sends the reports out again. The tour, in reading order:
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead
 ``dispatching``           what is still meant for whom when Peers, rules or people have changed
 ``alerts``                who is told of a finding within seconds, by ``webhook`` or ``mail``
+``custody``               what senders ask before they delete; ``holdings`` looks into the spool
 ``loops``                 results of ours that come back
 ``tasks``, ``celery``     the same steps on queues, and the sweeper that rings again
 ``management/commands``   what a person types

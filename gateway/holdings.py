@@ -6,7 +6,7 @@ to delete the original.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -38,14 +38,18 @@ def examine(row: CustodyRequest) -> CommitmentResult:
     failed: list[FailedReference] = []
     named = [Reference(*one) for one in row.references]
     for page in (named[start : start + _PAGE] for start in range(0, len(named), _PAGE)):
-        kept = []
+        here = {}
         for reference, instance, reason in _looked_at(row, page):
-            if reason is not None:
+            if reason is None and instance is not None:
+                here[reference] = instance.pk
+            elif reason is not None:
                 failed.append(FailedReference(reference, reason))
-            elif instance is not None:
+        promised = _promise(row, here.values())
+        for reference, pk in here.items():
+            if pk in promised:
                 committed.append(reference)
-                kept.append(instance.pk)
-        _note(row, kept)
+            else:
+                failed.append(FailedReference(reference, Status.NO_SUCH_OBJECT_INSTANCE))
     return CommitmentResult(row.transaction_uid, tuple(committed), tuple(failed))
 
 
@@ -99,17 +103,22 @@ def _fault_of(instance: Instance) -> Status | None:
     return Status.NO_SUCH_OBJECT_INSTANCE if is_lost else Status.PROCESSING_FAILURE
 
 
-def _note(row: CustodyRequest, kept: Sequence[int]) -> None:
-    """Write into the trail of each object that its sender was promised it, once a request."""
+def _promise(row: CustodyRequest, pks: Collection[int]) -> set[int]:
+    """Write into the trail of each object that it is promised, once a request; return which are.
+
+    What was aged out while we read it is not.
+    """
     detail = f"to {row.calling_title}, transaction {row.transaction_uid}"
     with transaction.atomic():
         # Locked: a line of the trail says the state the row is in.
         instances = list(
-            Instance.objects.select_for_update(of=("self",)).filter(pk__in=kept).order_by("pk")
+            Instance.objects.select_for_update(of=("self",))
+            .filter(pk__in=pks, aged_out_at__isnull=True)
+            .order_by("pk")
         )
         noted = set(
             Transition.objects.filter(
-                instance__in=kept,
+                instance__in=pks,
                 event=retention.COMMITTED,
                 detail=detail,
                 at__gte=row.requested_at,
@@ -126,3 +135,4 @@ def _note(row: CustodyRequest, kept: Sequence[int]) -> None:
                     actor=leases.actor("courier"),
                     detail=detail,
                 )
+    return {instance.pk for instance in instances}

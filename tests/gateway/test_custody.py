@@ -22,7 +22,7 @@ from archives import Orthanc
 from couriers import broker, courier
 from django.db import connections
 from django.utils import timezone
-from peers import eventually, free_port
+from peers import Program, eventually, free_port, is_listening
 from pictures import save_picture
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -149,6 +149,30 @@ def send(tmp_path: Path, *, title: str = "CART", uid: str = "", tone: int = 0) -
     return row
 
 
+def asked_for(uid: str, *, port: int) -> int:
+    """Ask for an object over the network, as a cart does; return the status of the answer."""
+    ae = AE("CART")
+    ae.add_requested_context(STORAGE_COMMITMENT)
+    association = ae.associate("127.0.0.1", port, ae_title="ECGGATEWAY")
+    ds, item = Dataset(), Dataset()
+    ds.TransactionUID = "2.25.77"
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = SECONDARY_CAPTURE, uid
+    ds.ReferencedSOPSequence = [item]
+    answer, _ = association.send_n_action(ds, 1, STORAGE_COMMITMENT, WELL_KNOWN)
+    association.abort()
+    return int(answer.Status)
+
+
+def surroundings(**settings: str) -> dict[str, str]:
+    """Return the environment of a process of ours beside this test."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "gateway.settings",
+        "DATABASE_URL": database_url(),
+        "ECG_SPOOL_DIR": str(spool.root()),
+        **settings,
+    }
+
+
 def ask(*uids: str, transaction: str = "", caller: Caller = CART) -> Status:
     """Ask for objects as a cart does whose N-ACTION has come in."""
     references = tuple(Reference(SECONDARY_CAPTURE, uid) for uid in uids)
@@ -243,25 +267,32 @@ def test_a_result_is_there_within_a_second_after_the_request_was_answered(
     monkeypatch.setattr(doorbell, "_silent_until", 0.0)
     with Cart() as cart, broker(tmp_path), courier(), listening() as scp:
         row_uid = send(tmp_path).sop_instance_uid
-        ae = AE("CART")
-        ae.add_requested_context(STORAGE_COMMITMENT)
-        association = ae.associate("127.0.0.1", scp.port, ae_title="ECGGATEWAY")
-        ds = Dataset()
-        ds.TransactionUID = "2.25.77"
-        item = Dataset()
-        item.ReferencedSOPClassUID = SECONDARY_CAPTURE
-        item.ReferencedSOPInstanceUID = row_uid
-        ds.ReferencedSOPSequence = [item]
-        answer, _ = association.send_n_action(ds, 1, STORAGE_COMMITMENT, WELL_KNOWN)
+        assert asked_for(row_uid, port=scp.port) == Status.SUCCESS
         answered_at = time.monotonic()
-        assert answer.Status == Status.SUCCESS
         assert not cart.heard
         eventually(lambda: cart.heard, interval_s=0.01, what="the result")
         waited_s = time.monotonic() - answered_at
-        association.release()
         eventually(lambda: the_request().outcome == "answered", what="the row to say so")
     assert told(cart.heard[0]) == ([row_uid], {})
     assert waited_s < 2.0, "a second, on a machine that does nothing else"
+
+
+def test_a_listener_that_is_killed_right_after_its_answer_loses_no_request(tmp_path: Path) -> None:
+    with Cart() as cart:
+        uid = send(tmp_path).sop_instance_uid
+        port = free_port()
+        listener = Program(
+            [sys.executable, ROOT / "manage.py", "listen"],
+            folder=tmp_path,
+            name="listener",
+            environment=surroundings(ECG_DICOM_HOST="127.0.0.1", ECG_DICOM_PORT=str(port)),
+        )
+        with listener:
+            listener.start(ready=lambda: is_listening(port), timeout_s=60)
+            assert asked_for(uid, port=port) == Status.SUCCESS
+            listener.kill()
+        custody.answer_waiting()
+    assert [told(one) for one in cart.heard] == [([uid], {})]
 
 
 def test_a_courier_that_is_killed_while_it_tells_loses_nothing(tmp_path: Path) -> None:
@@ -276,12 +307,7 @@ def test_a_courier_that_is_killed_while_it_tells_loses_nothing(tmp_path: Path) -
                 " custody.answer_waiting()",
             ],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "gateway.settings",
-                "DATABASE_URL": database_url(),
-                "ECG_SPOOL_DIR": str(spool.root()),
-            },
+            env={**os.environ, **surroundings()},
         )
         eventually(lambda: cart.heard, timeout_s=60, what="the report to come")
         teller.send_signal(signal.SIGKILL)
