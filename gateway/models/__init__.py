@@ -11,6 +11,8 @@
 ``backfill``     Backfill
 ``proof``        Commitment, CustodyRequest
 ``circuits``     Circuit, Line
+``reviews``      Review
+``promotions``   Promotion
 ``retention``    Disposal
 ===============  ==================================================================
 """
@@ -28,9 +30,11 @@ from gateway.models.instances import (
     Transition,
 )
 from gateway.models.peers import Installation, Peer, RefusedOutput
+from gateway.models.promotions import Promotion
 from gateway.models.proof import Commitment, CustodyRequest
 from gateway.models.reports import Delivery, Dispatch, Report
 from gateway.models.retention import Disposal
+from gateway.models.reviews import Review
 from gateway.models.routing import Rule
 
 __all__ = [
@@ -51,8 +55,10 @@ __all__ = [
     "Line",
     "ModelVersion",
     "Peer",
+    "Promotion",
     "RefusedOutput",
     "Report",
+    "Review",
     "Rule",
     "Study",
     "Transition",

@@ -85,6 +85,12 @@ class ModelVersion(models.Model):
     sha256 = models.CharField("SHA-256 of the weights", max_length=64)
     card = models.JSONField(default=dict)
     first_used_at = models.DateTimeField(default=timezone.now)
+    folder = models.CharField(
+        max_length=300, blank=True, help_text="Where its artifact is; empty: not kept here."
+    )
+    shadow_since = models.DateTimeField(
+        null=True, blank=True, help_text="It reads along since then; nothing it says is sent."
+    )
 
     class Meta:
         ordering = ("-first_used_at",)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from gateway.models.instances import Instance
 from gateway.models.peers import Peer
 from gateway.models.proof import Commitment
+from gateway.models.reviews import Review
 from gateway.outputs import UID_LENGTH, Language, Output
 
 
@@ -15,6 +16,14 @@ class Report(models.Model):
     """One object we composed of a result: its bytes are in the spool and never change."""
 
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="reports")
+    review = models.ForeignKey(
+        Review,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="reports",
+        help_text="What a person verified; empty: the network's result, unverified.",
+    )
     kind = models.CharField(max_length=24, choices=Output)
     language = models.CharField(max_length=8, choices=Language, default=Language.ENGLISH)
     sop_instance_uid = models.CharField("SOP Instance UID", max_length=UID_LENGTH, unique=True)
@@ -31,7 +40,12 @@ class Report(models.Model):
         ordering = ("-composed_at", "kind")
         constraints = (
             models.UniqueConstraint(
-                fields=("instance", "kind", "language"), name="report_is_composed_once"
+                fields=("instance", "kind", "language"),
+                condition=models.Q(review__isnull=True),
+                name="report_is_composed_once",
+            ),
+            models.UniqueConstraint(
+                fields=("review", "kind", "language"), name="review_is_reported_once"
             ),
         )
 
