@@ -1,9 +1,12 @@
 """From C-STORE to the reports in Orthanc: how long for one, and how many a second.
 
+Answers: the time from one C-STORE's answer to the next on one association, with Analysts and
+Couriers stopped, and again while they work flat out.
 One at a time: the time from the answer to the C-STORE until Orthanc holds both reports.
 Sustained: pictures a second through the whole life, with all processes and Orthanc on this machine,
 beside bare decode + page + packet + forward pass of the same files in one process that has the
-machine to itself.
+machine to itself. Below, the processor time that each process spent on a picture: where other work
+shares the machine it tells more than the clock does.
 """
 
 from __future__ import annotations
@@ -13,13 +16,19 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from peers import Orthanc
 from programs import eventually
-from running import Gateway, gateway
+from running import ROLES, Gateway, gateway
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from dicom_node.scu import StoreOutcome
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
@@ -31,12 +40,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.life", description=__doc__)
     parser.add_argument("--single", type=int, default=20, help="pictures one at a time (20)")
     parser.add_argument("--sustained", type=int, default=200, help="pictures in the stream (200)")
+    parser.add_argument("--answers", type=int, default=60, help="C-STOREs idle, and busy (60)")
     parser.add_argument("--database", default="", help="a PostgreSQL URL; default SQLite")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
         folder = Path(name)
-        files = make_files(folder / "files", given.single + given.sustained + 1)
-        bare_per_s = measure_bare(files[: given.sustained])
+        files = make_files(folder / "files", 1 + given.single + given.sustained + 3 * given.answers)
+        bare_per_s, bare_cpu_s = measure_bare(files[: given.sustained])
         with Orthanc() as archive:
             peers: list[tuple[str, ...]] = [
                 (SENDER, "127.0.0.1", "104", "--sender"),
@@ -46,12 +56,18 @@ def main() -> None:
                 warm, single, stream = (
                     files[0],
                     files[1 : given.single + 1],
-                    files[-given.sustained :],
+                    files[given.single + 1 :][: given.sustained],
                 )
                 measure_single(running, archive, [warm])
                 waits_s = measure_single(running, archive, single)
+                before_s = processor_s(running, archive)
                 life_per_s = measure_sustained(running, archive, stream)
+                spent_s = processor_s(running, archive)
+                idle_s, busy_s = measure_answers(running, archive, files[-3 * given.answers :])
     report(waits_s, life_per_s, bare_per_s)
+    report_answers(idle_s, busy_s)
+    spent = {role: (spent_s[role] - before_s[role]) / len(stream) for role in spent_s}
+    report_processor(spent, bare_cpu_s)
 
 
 def make_files(folder: Path, count: int) -> list[Path]:
@@ -62,15 +78,22 @@ def make_files(folder: Path, count: int) -> list[Path]:
     rasters = [page(layout, "pink", seed) for seed in (1, 2) for layout in ("3x4+1", "6x2", "12x1")]
     files = []
     for number in tqdm(range(count), desc="drawing", unit="picture"):
-        ds = picture(rasters[number % len(rasters)], patient_id=f"P-{number}", accession_number=f"B{number}")
+        ds = picture(
+            rasters[number % len(rasters)], patient_id=f"P-{number}", accession_number=f"B{number}"
+        )
         path = folder / f"{number}.dcm"
         ds.save_as(path, enforce_file_format=True)
         files.append(path)
     return files
 
 
-def measure_bare(files: list[Path]) -> float:
-    """Return pictures a second of decode + page + forward alone, batched, in this process."""
+def measure_bare(files: list[Path]) -> tuple[float, float]:
+    """Measure decode + page + forward alone, batched, in this process.
+
+    Returns
+    -------
+    pictures a second, and seconds of processor time a picture
+    """
     import django
 
     django.setup()
@@ -84,14 +107,33 @@ def measure_bare(files: list[Path]) -> float:
         raise SystemExit("the drawn page was refused; nothing to measure")
     size = settings.ECG_BATCH_SIZE
     predictor.classify([first] * size)
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     for start in tqdm(range(0, len(files), size), desc="bare", unit="batch"):
         found = [pages.first_usable(path).page for path in files[start : start + size]]
         predictor.classify([page for page in found if page is not None])
-    return len(files) / (time.perf_counter() - began)
+    count, spent_s = len(files), time.process_time() - began_cpu
+    return count / (time.perf_counter() - began), spent_s / count
 
 
-def _send(running: Gateway, files: list[Path]) -> None:
+def processor_s(running: Gateway, archive: Orthanc) -> dict[str, float]:
+    """Return the processor time so far, in seconds, of each role and of Orthanc."""
+    families = {role: _family(running.process(role)) for role in ROLES}
+    families["Orthanc"] = _family(psutil.Process(archive.pid))
+    return {
+        role: sum(sum(process.cpu_times()[:2]) for process in family)
+        for role, family in families.items()
+    }
+
+
+def _family(main: psutil.Process) -> list[psutil.Process]:
+    return [main, *main.children(recursive=True)]
+
+
+def _send(
+    running: Gateway,
+    files: list[Path],
+    on_outcome: Callable[[int, StoreOutcome], None] | None = None,
+) -> None:
     from dicom_node import scu
     from dicom_node.entity import ApplicationEntity
 
@@ -99,6 +141,7 @@ def _send(running: Gateway, files: list[Path]) -> None:
         ApplicationEntity(running.title, running.host, running.port),
         files,
         calling_title=SENDER,
+        on_outcome=on_outcome,
     )
     if any(outcome.kind != "stored" for outcome in outcomes):
         raise SystemExit(f"not stored: {outcomes}")
@@ -135,6 +178,36 @@ def measure_sustained(running: Gateway, archive: Orthanc, files: list[Path]) -> 
     return len(files) / (time.perf_counter() - began)
 
 
+def measure_answers(
+    running: Gateway, archive: Orthanc, files: list[Path]
+) -> tuple[list[float], list[float]]:
+    """Return the seconds from answer to answer while nothing else works, and while all does.
+
+    Of the three parts of the files the first is sent while the workers are stopped, the second is
+    for them to work on, and the third is sent meanwhile.
+    """
+    part = len(files) // 3
+    workers = _family(running.process("analyst")) + _family(running.process("courier"))
+    wanted = len(archive.instances()) + 2 * len(files)
+    for process in workers:
+        process.suspend()
+    try:
+        idle_s = _answers(running, files[:part])
+        _answers(running, files[part : 2 * part])
+    finally:
+        for process in workers:
+            process.resume()
+    busy_s = _answers(running, files[2 * part :])
+    eventually(lambda: len(archive.instances()) >= wanted, timeout_s=600, interval_s=0.2)
+    return idle_s, busy_s
+
+
+def _answers(running: Gateway, files: list[Path]) -> list[float]:
+    moments: list[float] = []
+    _send(running, files, on_outcome=lambda *_: moments.append(time.perf_counter()))
+    return [after - before for before, after in pairwise(moments)]
+
+
 def report(waits_s: list[float], life_per_s: float, bare_per_s: float) -> None:
     """Print the table."""
     p50 = statistics.median(waits_s)
@@ -148,6 +221,28 @@ def report(waits_s: list[float], life_per_s: float, bare_per_s: float) -> None:
         f"| sustained, whole life | {life_per_s:.1f}/s | bare decode + page + forward "
         f"{bare_per_s:.1f}/s | {life_per_s / bare_per_s:.2f} |"
     )
+
+
+def report_answers(idle_s: list[float], busy_s: list[float]) -> None:
+    """Print how long a C-STORE takes, idle and busy."""
+    print("\n| a C-STORE | p50 | p95 |")
+    print("|---|---|---|")
+    found = []
+    for what, seconds in (("idle", idle_s), ("while Analysts work flat out", busy_s)):
+        found.append((statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]))
+        print(f"| {what} | {1000 * found[-1][0]:.0f} ms | {1000 * found[-1][1]:.0f} ms |")
+    (idle_p50, idle_p95), (busy_p50, busy_p95) = found
+    print(f"| ratio | {busy_p50 / idle_p50:.1f} | {busy_p95 / idle_p95:.1f} |")
+
+
+def report_processor(spent_s: dict[str, float], bare_s: float) -> None:
+    """Print what each process spent on a picture, the most first."""
+    print("\n| process | processor time a picture |")
+    print("|---|---|")
+    for role, seconds in sorted(spent_s.items(), key=lambda pair: -pair[1]):
+        print(f"| {role} | {1000 * seconds:.1f} ms |")
+    print(f"| all | {1000 * sum(spent_s.values()):.1f} ms |")
+    print(f"| bare decode + page + forward | {1000 * bare_s:.1f} ms |")
 
 
 if __name__ == "__main__":

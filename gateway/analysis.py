@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -20,6 +21,10 @@ from gateway.states import Event, State
 from gateway.watchdog import watched
 
 log = structlog.get_logger(__name__)
+
+# A working picture is too small to gain from several threads, and those that wait for the next one
+# spin on cores that others want.
+cv2.setNumThreads(1)
 
 LOAD_S = 120.0
 """The first batch of a process loads the network; on a busy machine that takes its time."""

@@ -21,6 +21,7 @@ from gateway.delivery import deliver
 from gateway.models import Instance
 from gateway.states import State
 
+COMPOSITION_BATCH = 16
 DELIVERY_BATCH = 8
 WORK_S = 60.0
 
@@ -79,7 +80,7 @@ def _is_spent(instance: Instance) -> bool:
 
 
 def _composition() -> Step:
-    return Step(State.ANALYSED, DELIVERY_BATCH, compose)
+    return Step(State.ANALYSED, COMPOSITION_BATCH, compose)
 
 
 def _delivery() -> Step:

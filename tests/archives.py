@@ -98,17 +98,19 @@ class Orthanc(Resident):
         """End it as a power cut would."""
         self._program.kill()
 
-    def _pid(self) -> int:
+    @property
+    def pid(self) -> int:
+        """The process id."""
         assert self._program.pid is not None
         return self._program.pid
 
     def freeze(self) -> None:
         """Stop it in its tracks: it takes connections and never answers."""
-        os.kill(self._pid(), signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self._pid(), signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def log(self) -> str:
         """Return the end of its log."""
