@@ -44,6 +44,15 @@ def incoming() -> Path:
     return folder
 
 
+def prepare() -> None:
+    """Make the folders of all names there can be, so that no object waits for its own."""
+    folder = root() / "instances"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(256):
+        (folder / f"{number:02x}").mkdir(exist_ok=True)
+    sync_folder(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder, so that a rename in it survives the power going."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -7,6 +7,7 @@ killed the kernel ends its children (`gateway.parent`), so a second start never 
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from gateway.parent import die_with_parent
 
 LONG_ENOUGH_S = 30.0
 STOP_S = 15.0
+BEHIND_THE_LISTENER = 10
+"""The niceness of who works through a backlog: a backlog does not wait as a sender does."""
 COLOURS = (36, 32, 33, 35, 34, 31)
 
 
@@ -33,6 +36,7 @@ class Program:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
 
 
 def cast() -> list[Program]:
@@ -54,10 +58,12 @@ def cast() -> list[Program]:
     desk = [python, "-m", "gunicorn", "gateway.wsgi", "--worker-class=gthread", "--workers=1"]
     desk += ["--threads=8", f"--bind=127.0.0.1:{settings.ECG_WEB_PORT}", "--log-level=warning"]
     desk += ["--no-control-socket", "--worker-tmp-dir=/tmp"]
+    analyst = ["-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]
+    courier = ["-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]
     programs = [
         Program("listener", [python, str(settings.BASE_DIR / "manage.py"), "listen"]),
-        Program("analyst", [*worker, "-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]),
-        Program("courier", [*worker, "-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]),
+        Program("analyst", [*worker, *analyst], niceness=BEHIND_THE_LISTENER),
+        Program("courier", [*worker, *courier], niceness=BEHIND_THE_LISTENER),
         Program("herald", [*worker, "-Q", "alerts", "--concurrency=2", "-n", "herald@%h"]),
         Program("sweeper", beat),
         Program("desk", desk),
@@ -179,7 +185,7 @@ class Supervisor:
             # Ctrl-C in a terminal reaches the whole group; the supervisor alone decides the order.
             process_group=0,
             # Ours are forked by threads that live as long as the supervisor.
-            preexec_fn=die_with_parent,
+            preexec_fn=functools.partial(_begin, program.niceness),
         )
         self._running[program.name] = process
         if self._stopping.is_set():
@@ -188,6 +194,11 @@ class Supervisor:
             for line in process.stdout or ():
                 self._say(program.name, line.rstrip())
         return process.returncode
+
+
+def _begin(niceness: int) -> None:
+    die_with_parent()
+    os.nice(niceness)
 
 
 def say_in_colour(names: Sequence[str]) -> Callable[[str, str], None]:

@@ -234,11 +234,13 @@ def test_the_supervisor_restarts_what_dies_and_ends_what_it_started(tmp_path: Pa
     marks = tmp_path / "marks"
     code = f"import signal; open({str(marks)!r}, 'a').write('x'); signal.pause()"
     said: list[tuple[str, str]] = []
-    program = Program("sleeper", [sys.executable, "-c", code])
+    program = Program("sleeper", [sys.executable, "-c", code], niceness=3)
     with Supervisor([program], say=lambda name, text: said.append((name, text))) as running:
         eventually(lambda: marks.exists() and marks.read_text() == "x", timeout_s=20)
         first = running.pid("sleeper")
         assert first is not None
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, first) == ours + 3
         os.kill(first, signal.SIGKILL)
         eventually(lambda: marks.read_text() == "xx", timeout_s=20)
         second = running.pid("sleeper")

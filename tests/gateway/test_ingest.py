@@ -100,6 +100,25 @@ def test_many_associations_storing_the_same_uid_at_once_make_one_row() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_prepared_spool_needs_no_folder_for_an_object() -> None:
+    spool.prepare()
+    folders = {path for path in spool.root().rglob("*") if path.is_dir()}
+    assert len(folders) > 256
+    assert ingest.receive(arrive()) == Status.SUCCESS
+    assert {path for path in spool.root().rglob("*") if path.is_dir()} - folders == {
+        spool.incoming()
+    } - folders
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_association_whose_row_was_removed_while_it_is_open_goes_on() -> None:
+    assert ingest.receive(arrive("1.2.3")) == Status.SUCCESS
+    Association.objects.all().delete()
+    assert ingest.receive(arrive("1.2.4")) == Status.SUCCESS
+    assert Instance.objects.get(sop_instance_uid="1.2.4").association is not None
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_down_fails_no_c_store(settings: Settings) -> None:
     # No broker runs in this test: every object above and this one is received all the same.
     assert ingest.receive(arrive()) == Status.SUCCESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import Any
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        with contextlib.suppress(OSError):  # a full disk: each object will say so, to its sender
+            spool.prepare()
         with StorageSCP(
             settings.ECG_AE_TITLE,
             settings.ECG_DICOM_HOST,
