@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -81,10 +82,10 @@ def listener(folder: Path, *, database_url: str, files: int = 1024) -> Iterator[
         program.stop()
 
 
-def send(port: int, path: Path) -> int | str:
+def send(port: int, path: Path, *, wait_s: float = 10.0) -> int | str:
     """Return the status of one C-STORE, or what kept it from being answered."""
     entity = ApplicationEntity("ECGGATEWAY", "127.0.0.1", port)
-    hurried = Timeouts(connect_s=2.0, association_s=3.0, response_s=10.0, network_s=10.0)
+    hurried = Timeouts(connect_s=2.0, association_s=3.0, response_s=wait_s, network_s=wait_s)
     try:
         (outcome,) = scu.store(entity, [path], calling_title="CART", timeouts=hurried)
     except DicomError as error:
@@ -121,14 +122,7 @@ def test_a_database_out_of_connections_turns_senders_away_for_now_and_then_takes
         postgres_cluster.execute(f"CREATE ROLE {role} LOGIN")
         postgres_cluster.execute(f"ALTER DATABASE {name} OWNER TO {role}")
         url = owned.replace("//ecg@", f"//{role}@")
-        subprocess.run(
-            [sys.executable, "-c", PREPARE],
-            cwd=ROOT,
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_URL": url},
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        _prepare(url)
         with listener(tmp_path / "gateway", database_url=url) as port:
             postgres_cluster.execute(f"ALTER ROLE {role} CONNECTION LIMIT 1")
             with ExitStack() as stack:
@@ -136,6 +130,28 @@ def test_a_database_out_of_connections_turns_senders_away_for_now_and_then_takes
                 assert send(port, tmp_path / "ecg.dcm") != 0x0000
             assert send(port, tmp_path / "ecg.dcm") == 0x0000
     postgres_cluster.execute(f"DROP ROLE {role}")
+
+
+def test_a_slow_database_makes_senders_wait_and_who_gave_up_may_send_again(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    pictures = []
+    for number in range(4):
+        save_picture(tmp_path / f"{number}.dcm", page()[::4, ::4], accession_number=f"S{number}")
+        pictures.append(tmp_path / f"{number}.dcm")
+    _prepare(postgres_url)
+    with listener(tmp_path / "gateway", database_url=postgres_url) as port:
+        with psycopg.connect(postgres_url) as other, ThreadPoolExecutor() as senders:
+            other.execute("LOCK TABLE gateway_instance IN EXCLUSIVE MODE")
+            patient = [senders.submit(send, port, path, wait_s=30) for path in pictures[:3]]
+            assert send(port, pictures[3], wait_s=1) == -1
+            assert not any(one.done() for one in patient)
+            other.rollback()
+            assert [one.result() for one in patient] == [0x0000] * 3
+        assert send(port, pictures[3]) == 0x0000
+    with psycopg.connect(postgres_url) as other:
+        rows = other.execute("SELECT sop_instance_uid FROM gateway_instance").fetchall()
+    assert len(rows) == len(set(rows)) == len(pictures)
 
 
 def test_the_locks_of_a_machine_that_freezes_inside_a_transaction_are_let_go(
@@ -147,14 +163,7 @@ def test_the_locks_of_a_machine_that_freezes_inside_a_transaction_are_let_go(
         "DATABASE_URL": postgres_url,
         "ECG_LEASE_S": "1",
     }
-    subprocess.run(
-        [sys.executable, "-c", PREPARE],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    _prepare(postgres_url)
     holder = subprocess.Popen(
         [sys.executable, "-c", FREEZE],
         cwd=ROOT,
@@ -172,6 +181,18 @@ def test_the_locks_of_a_machine_that_freezes_inside_a_transaction_are_let_go(
         finally:
             holder.kill()
     assert rows == [("CART",)]
+
+
+def _prepare(url: str) -> None:
+    """Make the tables and a sender."""
+    subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_URL": url},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 def _connects(url: str, stack: ExitStack) -> bool:
