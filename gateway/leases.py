@@ -331,7 +331,7 @@ def give_up(instance: Instance, reason: str, *, actor: str) -> None:
     log.warning("gave up", instance=instance.pk, failed_in=instance.failed_in, reason=reason)
 
 
-def resume(instance: Instance, *, actor: str) -> bool:
+def resume(instance: Instance, *, actor: str, detail: str = "") -> bool:
     """Bring a FAILED row back to where it failed; False when it is no longer FAILED."""
     if instance.state != State.FAILED:
         return False
@@ -350,7 +350,10 @@ def resume(instance: Instance, *, actor: str) -> bool:
             lease_expires_at=None,
         )
         if changed:
-            append_transition(instance, origin, target, event=RESUME[target], actor=actor, at=now)
+            event = RESUME[target]
+            append_transition(
+                instance, origin, target, event=event, actor=actor, detail=detail, at=now
+            )
     instance.refresh_from_db()
     return bool(changed)
 

@@ -31,6 +31,7 @@ class Event(models.TextChoices):
     DELIVER = "deliver", "reports stored by every destination"
     PROVE = "prove", "every destination has shown that it keeps the reports"
     MISS = "miss", "a destination does not have what it accepted"
+    REVIEW = "review", "a person verified what it shows, which is reported as well"
     GIVE_UP = "give_up", "attempts spent or trying again cannot help"
     RESUME_ANALYSIS = "resume_analysis", "a person asked to analyse again"
     RESUME_COMPOSITION = "resume_composition", "a person asked to compose again"
@@ -48,6 +49,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.DELIVERED, Event.PROVE): State.PROVEN,
     (State.DELIVERED, Event.MISS): State.REPORTED,
     (State.PROVEN, Event.MISS): State.REPORTED,
+    (State.ANALYSED, Event.REVIEW): State.ANALYSED,
+    (State.REPORTED, Event.REVIEW): State.REPORTED,
+    (State.DELIVERED, Event.REVIEW): State.REPORTED,
+    (State.PROVEN, Event.REVIEW): State.REPORTED,
     (State.FAILED, Event.RESUME_ANALYSIS): State.RECEIVED,
     (State.FAILED, Event.RESUME_COMPOSITION): State.ANALYSED,
     (State.FAILED, Event.RESUME_DELIVERY): State.REPORTED,
