@@ -164,7 +164,14 @@ ALLOWED_HOSTS = [name for name in env.list("ECG_ALLOWED_HOSTS", default=[]) if n
 CSRF_TRUSTED_ORIGINS = [name for name in env.list("ECG_TRUSTED_ORIGINS", default=[]) if name]
 ECG_WEB_PORT = env.int("ECG_WEB_PORT", default=8000)
 ECG_HTTPS = env.bool("ECG_HTTPS", default=False)
+# So many of X-Forwarded-For's last entries were written by proxies of ours and can be believed.
+ECG_PROXIES = int(env.str("ECG_PROXIES", default="") or ECG_HTTPS)
+ECG_SESSION_MINUTES = env.float("ECG_SESSION_MINUTES", default=30.0)
 ECG_DESK_URL = env.str("ECG_DESK_URL", default="") or f"http://localhost:{ECG_WEB_PORT}"
+
+# --- Reading -------------------------------------------------------------------------------------
+ECG_INSTITUTION = env.str("ECG_INSTITUTION", default="")
+ECG_URGENT_FINDINGS = [key for key in env.list("ECG_URGENT_FINDINGS", default=[]) if key]
 
 # --- Alerts -------------------------------------------------------------------------------------
 ECG_WEBHOOK_SECRET = env.str("ECG_WEBHOOK_SECRET", default="")
@@ -220,6 +227,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "webadmin.security.know_the_request",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "webadmin.urls"

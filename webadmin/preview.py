@@ -54,7 +54,7 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
     The reason is plain text with status 422 (the object cannot be shown), 410 (removed by the
     retention policy), 404 (the spool has lost it) or 503 (not now: memory, files or the disk).
     """
-    longest_px = THUMBNAIL_PX if request.GET.get("size") == "thumbnail" else FULL_PX
+    longest_px = THUMBNAIL_PX if is_small(request) else FULL_PX
     number = instance.frame_number or 1
     etag = f'"{instance.sha256}-{number}-{longest_px}"'
     answer = get_conditional_response(request, etag=etag)
@@ -77,6 +77,11 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
     answer["Cache-Control"] = "private, no-cache"
     answer["Content-Disposition"] = "inline"
     return answer
+
+
+def is_small(request: HttpRequest) -> bool:
+    """Return whether the picture is asked for as one of a list."""
+    return request.GET.get("size") == "thumbnail"
 
 
 def render(instance: Instance, *, number: int, longest_px: int) -> bytes:

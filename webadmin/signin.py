@@ -23,6 +23,8 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
+from webadmin import audit
+
 LINK_LIFETIME_S = 3600
 
 
@@ -71,6 +73,7 @@ def signin_link(username: str, base_url: str) -> str:
     if not user.is_active or not user.is_staff:
         raise ValueError(f"expected an active member of staff, received {username!r}")
     who = urlsafe_base64_encode(str(user.pk).encode())
+    audit.record(audit.Action.LINK_MADE, actor="manage.py signin", subject=user)
     path = reverse("signin", kwargs={"who": who, "token": tokens.make_token(user)})
     return base_url.rstrip("/") + path
 

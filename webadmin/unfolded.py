@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from webadmin import audit
+
 if TYPE_CHECKING:
     from django.contrib.admin import FieldListFilter, ModelAdmin, SimpleListFilter
     from django.contrib.auth.admin import GroupAdmin, UserAdmin
     from django.contrib.auth.models import User
     from django.forms import Form
     from django.forms import ModelForm as RowForm
+    from django.http import HttpRequest
 
     BaseUserAdmin = UserAdmin[User]
     BaseGroupAdmin = GroupAdmin
@@ -31,10 +34,26 @@ else:
     from unfold.contrib.filters.forms import RangeDateForm as RangeForm
 
     class ModelAdmin(unfold.admin.ModelAdmin):
-        """Unfold's ModelAdmin, which may be written ``ModelAdmin[Row]`` as in Django's stubs."""
+        """Unfold's ModelAdmin, which may be written ``ModelAdmin[Row]`` as in Django's stubs.
+
+        What Django logs of a change is written into the trail as well.
+        """
 
         def __class_getitem__(cls, _row: object) -> type:
             return cls
+
+        def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+            audit.record(audit.Action.ADDED, request=request, subject=obj, what=message)
+            return super().log_addition(request, obj, message)
+
+        def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+            audit.record(audit.Action.CHANGED, request=request, subject=obj, what=message)
+            return super().log_change(request, obj, message)
+
+        def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+            for row in queryset:
+                audit.record(audit.Action.DELETED, request=request, subject=row, what=str(row))
+            return super().log_deletions(request, queryset)
 
     class BaseUserAdmin(auth_admin.UserAdmin, ModelAdmin):
         """Django's screen of users."""

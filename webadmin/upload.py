@@ -35,7 +35,7 @@ from dicom_node.reception import PART_SUFFIX
 from gateway import handing_in, intake, lookups, spool
 from gateway.models import Door, Instance, Peer
 from gateway.states import WAITING, State
-from webadmin import words
+from webadmin import audit, words
 from webadmin.bars import bars_of
 from webadmin.templatetags import desk
 
@@ -134,6 +134,13 @@ def found(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"orders": [], "problem": "This question is too old: ask again."})
     if answer is None:
         return JsonResponse({}, status=202)
+    for order in answer.orders:
+        audit.record(
+            audit.Action.LOOKED_UP,
+            request=request,
+            patient_id=order.patient_id,
+            accession_number=order.accession_number,
+        )
     orders = [_offer(request, order) for order in answer.orders]
     return JsonResponse({"orders": orders, "problem": _sentence(answer.problem)})
 
@@ -208,6 +215,7 @@ def file(request: HttpRequest) -> HttpResponse:
         log.error("upload not kept", error=repr(error))
         return _refusal("It could not be kept now; try again later.", status=503)
     row = kept.instance
+    audit.record(audit.Action.UPLOADED, request=request, subject=row, is_new=kept.is_new)
     return JsonResponse(
         {
             "is_new": kept.is_new,
@@ -245,8 +253,10 @@ def _refusal(reason: str, *, status: int) -> HttpResponse:
 
 def result(request: HttpRequest, pk: int) -> HttpResponse:
     """Say where an ECG is and what was found, as a piece of the page."""
-    row = get_object_or_404(Instance, pk=pk)
+    row = get_object_or_404(Instance.objects.select_related("study"), pk=pk)
     may_look = request.user.has_perm("gateway.view_instance")
+    if may_look:
+        audit.record(audit.Action.VIEWED, request=request, subject=row)
     bars = bars_of(row) if may_look else []
     html = render_to_string(
         "webadmin/upload_result.html",

@@ -136,7 +136,9 @@ class AlertAdmin(MachineFacts[Alert]):
         """Have one failed alert tried again and go back to its page."""
         if not self.has_retry_permission(request):
             raise PermissionDenied
-        if alerts.retry(get_object_or_404(Alert, pk=pk)):
+        row = get_object_or_404(Alert, pk=pk)
+        if alerts.retry(row):
+            self.log_change(request, row, "tried again")
             messages.success(request, f"Alert {pk} is tried again.")
         else:
             messages.warning(request, f"Alert {pk} is not failed (any more); nothing was done.")

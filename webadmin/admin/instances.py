@@ -22,7 +22,7 @@ from gateway.models import Finding, Instance
 from gateway.retention import AgedOut
 from gateway.spool import SpoolError
 from gateway.states import DONE, WAITING, State
-from webadmin import preview, trail, words
+from webadmin import audit, preview, trail, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.bars import bars_of
 from webadmin.filters import DayFilter, DayRangeFilter, FindingFilter, SenderFilter, StateFilter
@@ -39,6 +39,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         js = ("webadmin/picture.js",)
 
     noun = "ECG"
+    lists_patients = True
     change_form_template = "webadmin/instance.html"
     list_before_template = "webadmin/state_chips.html"
     list_display = ("picture", "received", "patient", "accession", "where", "seen", "sender")
@@ -167,7 +168,12 @@ class InstanceAdmin(MachineFacts[Instance]):
         """Answer with the picture of one ECG."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return preview.respond(request, get_object_or_404(Instance, pk=pk))
+        instance = get_object_or_404(Instance.objects.select_related("study"), pk=pk)
+        if preview.is_small(request):
+            audit.record_small_picture(request, instance)
+        else:
+            audit.record(audit.Action.VIEWED, request=request, subject=instance)
+        return preview.respond(request, instance)
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         """Return whether this person may set a failed ECG going again."""
@@ -194,7 +200,9 @@ class InstanceAdmin(MachineFacts[Instance]):
             return self._ask_to_resume(request, failed)
         resumed = 0
         for instance in failed.order_by("pk").iterator(chunk_size=500):
-            resumed += leases.resume(instance, actor=_person(request))
+            if leases.resume(instance, actor=_person(request)):
+                audit.record(audit.Action.RESUMED, request=request, subject=instance)
+                resumed += 1
         for state in WAITING:
             doorbell.ring(0, state)
         messages.success(request, f"{resumed} resumed.")
@@ -225,6 +233,7 @@ def resume(instance: Instance, request: HttpRequest) -> bool:
     """Set a failed instance going again in the name of the person who asked."""
     if not leases.resume(instance, actor=_person(request)):
         return False
+    audit.record(audit.Action.RESUMED, request=request, subject=instance)
     doorbell.ring(instance.pk, State(instance.state))
     return True
 

@@ -85,6 +85,7 @@ class PeerAdmin(ModelAdmin[Peer]):
         """Do not wait until the next trial of Peers that did not answer."""
         for peer in rows:
             circuits.forget(peer)
+            self.log_change(request, peer, "call again now")
         messages.success(request, "They are called as soon as something waits for them.")
 
     @admin.display(description="what it is for")
@@ -127,5 +128,6 @@ class PeerAdmin(ModelAdmin[Peer]):
         refusal = get_object_or_404(RefusedOutput, pk=pk)
         peer, output = refusal.peer, refusal.get_output_display()
         refusal.delete()
+        self.log_change(request, peer, f"send {output} again")
         messages.success(request, f"The next result is sent to {peer.title} as {output} again.")
         return redirect("admin:gateway_peer_change", peer.pk)

@@ -22,7 +22,7 @@ from gateway.models import Dispatch, Report
 from gateway.outputs import Output
 from gateway.retention import report_file
 from gateway.spool import SpoolError
-from webadmin import preview, words
+from webadmin import audit, preview, words
 from webadmin.admin.screen import MachineFacts, short_uid
 from webadmin.filters import DayRangeFilter, Dropdown
 
@@ -45,6 +45,7 @@ class ReportAdmin(MachineFacts[Report]):
     """One line a document."""
 
     noun = "Report"
+    lists_patients = True
     change_form_template = "webadmin/report.html"
     list_display = ("composed_at", "kind_of", "language", "ecg", "accession", "where", "uid")
     list_filter = (KindFilter, ("composed_at", DayRangeFilter))
@@ -127,6 +128,7 @@ class ReportAdmin(MachineFacts[Report]):
             path = report_file(row)
         except SpoolError as error:
             return _no_file(error)
+        audit.record(audit.Action.DOWNLOADED, request=request, subject=row)
         # Read whole: a report is a few megabytes at most, and nothing is left open.
         return HttpResponse(
             path.read_bytes(),
@@ -145,6 +147,7 @@ class ReportAdmin(MachineFacts[Report]):
             path = report_file(row)
         except SpoolError as error:
             return _no_file(error)
+        audit.record(audit.Action.VIEWED, request=request, subject=row)
         if row.kind == Output.PDF:
             content, kind = bytes(dcmread(path).EncapsulatedDocument), "application/pdf"
         else:
@@ -157,7 +160,7 @@ class ReportAdmin(MachineFacts[Report]):
     def _row(self, request: HttpRequest, pk: int) -> Report:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return get_object_or_404(Report, pk=pk)
+        return get_object_or_404(Report.objects.select_related("instance__study"), pk=pk)
 
 
 def _no_file(error: SpoolError) -> HttpResponse:

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from gateway import routing
 from gateway.models import Peer, Rule
-from webadmin import outputs, ruling
+from webadmin import audit, outputs, ruling
 from webadmin.admin.screen import show
 from webadmin.unfolded import ModelAdmin
 from webadmin.words import Badge
@@ -114,11 +114,14 @@ class RuleAdmin(ModelAdmin[Rule]):
         ):
             raise PermissionDenied
         asked = request.GET.get("ecg", "").strip()
+        answer = ruling.answer(asked)
+        if "instance" in answer:
+            audit.record(audit.Action.VIEWED, request=request, subject=answer["instance"])
         context = {
             **self.admin_site.each_context(request),
             "title": "Which rule would fire",
             "opts": self.opts,
             "asked": asked,
-            **ruling.answer(asked),
+            **answer,
         }
         return TemplateResponse(request, "webadmin/rule_test.html", context)

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from webadmin import words
+from webadmin import audit, words
 from webadmin.unfolded import ModelAdmin
 
 Row = TypeVar("Row", bound=Model)
@@ -28,6 +29,9 @@ class MachineFacts(ModelAdmin[Row]):
     change_list_template = "webadmin/list.html"
     actions: Sequence[str] | None = None
     list_per_page = 50
+    lists_patients = False
+    """Whether the list itself shows patients or their orders; the trail names who saw which."""
+
     list_filter_submit = True
     list_filter_sheet = True
 
@@ -39,6 +43,18 @@ class MachineFacts(ModelAdmin[Row]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:  # noqa: ARG002
         return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and write down whose data it showed."""
+        answer = super().changelist_view(request, extra_context)
+        if self.lists_patients and isinstance(answer, TemplateResponse):
+            shown = (answer.context_data or {}).get("cl")
+            if shown is not None:  # rows that were asked for here are not asked for again below
+                kind = str(self.opts.model_name)
+                audit.record_list(request, shown.result_list, kind=kind, search=shown.query)
+        return answer
 
     def page(self, _request: HttpRequest, row: Row) -> dict[str, Any]:
         """Return what this screen's page shows of `row`."""
@@ -55,6 +71,8 @@ class MachineFacts(ModelAdmin[Row]):
     ) -> HttpResponse:
         """Show the page of one row in place of Django's form of it."""
         assert obj is not None  # noqa: S101 (nothing is added here)
+        if audit.is_of_patient(obj):
+            audit.record(audit.Action.VIEWED, request=request, subject=obj)
         name = f"{self.noun} {obj.pk}"
         context |= {"title": name, "subtitle": None, "heading": name, **self.page(request, obj)}
         context["original"] = name  # the way up in the header; a row's str() may name an order

@@ -23,6 +23,7 @@ class StudyAdmin(MachineFacts[Study]):
         js = ("webadmin/picture.js",)
 
     noun = "Study"
+    lists_patients = True
     change_form_template = "webadmin/study.html"
     list_display = (
         "arrived",
