@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pynetdicom import _config
 from pynetdicom.presentation import build_context
 
 from dicom_node.calling import Call, associate
@@ -36,6 +37,9 @@ __all__ = [
     "move",
     "store",
 ]
+
+# What a peer takes as it is goes out fragment by fragment, not decoded and encoded again.
+_config.STORE_SEND_CHUNKED_DATASET = True
 
 # An object is re-encoded between these two without a change of any value.
 _CONVERTIBLE: Final = (EXPLICIT_LE, IMPLICIT_LE)
@@ -161,17 +165,27 @@ class _Parcel:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     transfer_syntax_uid: str = ""
+    can_go_as_it_is: bool = False
+    """Whether the File Meta Information names the object as its data set does, and the bytes are
+    even in number, as those of a deflated stream need not be and those of a fragment must (PS3.5
+    section 7.1.1, PS3.8 Annex E)."""
     fault: str | None = None
 
 
 def _read_parcel(path: Path) -> _Parcel:
     try:
         ds = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+        named = (
+            ds.file_meta.get("MediaStorageSOPClassUID"),
+            ds.file_meta.get("MediaStorageSOPInstanceUID"),
+        )
         return _Parcel(
             path,
             sop_class_uid=str(ds.SOPClassUID),
             sop_instance_uid=str(ds.SOPInstanceUID),
             transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            can_go_as_it_is=named == (ds.SOPClassUID, ds.SOPInstanceUID)
+            and path.stat().st_size % 2 == 0,
         )
     except (InvalidDicomError, AttributeError, EOFError):
         return _Parcel(path, fault="the file is no DICOM object with File Meta Information")
@@ -195,8 +209,14 @@ def _contexts(parcels: Sequence[_Parcel]) -> list[Any]:
 def _send(call: Call, parcel: _Parcel, *, message_id: int) -> StoreOutcome | None:
     """Send one object; ``None`` when the association broke."""
     uid = parcel.sop_instance_uid
+    has_own = any(
+        (context.abstract_syntax, context.transfer_syntax[0])
+        == (parcel.sop_class_uid, parcel.transfer_syntax_uid)
+        for context in call.association.accepted_contexts
+    )
     try:
-        answer: Dataset = call.association.send_c_store(parcel.path, msg_id=message_id)
+        content = parcel.path if has_own and parcel.can_go_as_it_is else dcmread(parcel.path)
+        answer: Dataset = call.association.send_c_store(content, msg_id=message_id)
     except ValueError:
         return StoreOutcome(
             uid, None, "refused", "the peer takes no such object in this transfer syntax"

@@ -18,21 +18,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
 app = Celery("gateway")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["gateway"])
+app.autodiscover_tasks(["gateway", "webadmin"])
 app.autodiscover_tasks(["gateway"], related_name="lookups")
-
-
-NICENESS = 5
-"""Of the processes that do the work: the Listener's share of a core that both want is three times
-theirs, so a sender has its answer while a backlog is worked through."""
 
 
 @worker_process_init.connect
 def _end_with_the_worker(**_: Any) -> None:
     """A child whose worker was killed would go on with work that another has taken up."""
     die_with_parent()
-
-
-@worker_process_init.connect
-def _let_senders_go_first(**_: Any) -> None:
-    os.nice(NICENESS)
