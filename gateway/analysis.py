@@ -15,10 +15,11 @@ from django.utils import timezone
 from dicom_node.errors import ImageError
 from gateway import alerts, doorbell, leases, network, pages, sources, spool
 from gateway.leases import LeaseLost, actor, put_back
-from gateway.models import Finding, Instance, Transition
+from gateway.models import Finding, Instance, ModelVersion, Transition
 from gateway.reading import ObjectReading, read_objects
 from gateway.states import Event, State
 from gateway.watchdog import watched
+from models.artifact import ArtifactError
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,9 @@ cv2.setNumThreads(1)
 LOAD_S = 120.0
 """The first batch of a process loads the network; on a busy machine that takes its time."""
 
+
+NETWORK_AWAY_S = 30.0
+"""How long ECGs wait before a network that is not what it should be is looked at again."""
 
 ROWS_A_RING = 8
 """One ring for so many rows: who is woken by it takes up what else waits."""
@@ -54,13 +58,14 @@ def analyse(batch: Sequence[Instance]) -> None:
             results.append((instance, seen))
         else:
             found.append((instance, seen))
-    results += zip((instance for instance, _ in found), _read(found, who), strict=False)
+    version, readings = _read(found, who)
+    results += zip((instance for instance, _ in found), readings, strict=False)
     if not results:
         return
     # One commit for the batch: each one is flushed to disk, and flushing is what takes the time.
     try:
         with transaction.atomic():
-            _write(results, who)
+            _write(results, version, who)
     except DatabaseError as error:
         log.error("left to their leases", rows=len(results), error=repr(error))
 
@@ -80,22 +85,34 @@ def _look(instance: Instance) -> list[pages.PageOrReason] | str:
 
 def _read(
     found: Sequence[tuple[Instance, list[pages.PageOrReason]]], who: str
-) -> list[ObjectReading]:
-    """Classify all pages at once; nothing where the network fails, and the rows are put back."""
+) -> tuple[ModelVersion | None, list[ObjectReading]]:
+    """Classify all pages at once, with the one network that serves now.
+
+    Nothing where the network fails, and the rows are put back; where it is not what was promoted,
+    they wait until it is, and it counts as no attempt of theirs.
+    """
     if not found:
-        return []
+        return None, []
     try:
         with watched(settings.ECG_PICTURE_LIMIT_S and settings.ECG_PICTURE_LIMIT_S + LOAD_S):
-            readings = read_objects([seen for _, seen in found], network.predictor().classify)
-            network.model_version()  # made when it is first used, and not while others wait
-            return readings
+            serves = network.in_service()
+            readings = read_objects([seen for _, seen in found], serves.predictor.classify)
+            return serves.version, readings
+    except ArtifactError as error:
+        log.error("no network to read with", rows=len(found), error=str(error))
+        for instance, _ in found:
+            leases.hold(instance, f"no network to read with: {error}", wait_s=NETWORK_AWAY_S)
     except Exception as error:  # noqa: BLE001 (a network that fails must not lose its batch)
         for instance, _ in found:
             put_back(instance, error, who)
-        return []
+    return None, []
 
 
-def _write(results: Sequence[tuple[Instance, ObjectReading | str]], who: str) -> None:
+def _write(
+    results: Sequence[tuple[Instance, ObjectReading | str]],
+    version: ModelVersion | None,
+    who: str,
+) -> None:
     """Write what became of a batch, in the caller's transaction: one statement a row, and a few."""
     sources.keep_studies([instance for instance, _ in results])
     lines: list[Transition] = []
@@ -107,14 +124,17 @@ def _write(results: Sequence[tuple[Instance, ObjectReading | str]], who: str) ->
             elif result.reason is not None:
                 # A page was found; the network says that it is none it can read.
                 _reject(instance, result.reason, who, lines, **_measured(result))
-            else:
-                _advance(instance, result, who, lines)
+            elif version is not None:
+                _advance(instance, result, version, who, lines)
                 analysed.append((instance, result))
         except LeaseLost as lost:
             log.warning("lease lost", error=str(lost))
     Transition.objects.bulk_create(lines)
     Finding.objects.bulk_create(
-        finding for instance, reading in analysed for finding in _findings(instance, reading)
+        finding
+        for instance, reading in analysed
+        if version is not None
+        for finding in findings(instance, reading, version)
     )
     alerts.raise_for_all([instance for instance, _ in analysed])
     for instance, _ in analysed[::ROWS_A_RING]:
@@ -142,8 +162,13 @@ def _reject(
     log.info("rejected", instance=instance.pk, reason=reason)
 
 
-def _advance(instance: Instance, reading: ObjectReading, who: str, lines: list[Transition]) -> None:
-    version = network.model_version()
+def _advance(
+    instance: Instance,
+    reading: ObjectReading,
+    version: ModelVersion,
+    who: str,
+    lines: list[Transition],
+) -> None:
     read = [str(page["number"]) for page in reading.pages if page["reason"] is None]
     leases.advance(
         instance,
@@ -167,12 +192,15 @@ def _measured(reading: ObjectReading) -> dict[str, Any]:
     return {"quality": reading.quality, "pages": list(reading.pages) if several else []}
 
 
-def _findings(instance: Instance, reading: ObjectReading) -> Iterator[Finding]:
+def findings(
+    instance: Instance, reading: ObjectReading, version: ModelVersion
+) -> Iterator[Finding]:
+    """Yield the rows of what a network found in an instance, not saved."""
     several = len(reading.pages) > 1
     for placed in reading.findings:
         yield Finding(
             instance=instance,
-            model_version=network.model_version(),
+            model_version=version,
             key=placed.finding.key,
             probability=placed.finding.probability,
             threshold=placed.finding.threshold,

@@ -28,6 +28,7 @@ ECG_DATA_DIR = Path(env.str("ECG_DATA_DIR", default="") or BASE_DIR / "var").res
 ECG_SPOOL_DIR = Path(env.str("ECG_SPOOL_DIR", default="") or ECG_DATA_DIR / "spool").resolve()
 ECG_LOW_WATER_MB = env.int("ECG_LOW_WATER_MB", default=512)
 ECG_MODEL_DIR = env.str("ECG_MODEL_DIR", default="")
+ECG_MODELS_DIR = Path(env.str("ECG_MODELS_DIR", default="") or ECG_DATA_DIR / "models").resolve()
 
 # --- DICOM ---------------------------------------------------------------------------------------
 ECG_AE_TITLE = env.str("ECG_AE_TITLE", default="ECGGATEWAY")
@@ -117,6 +118,9 @@ CELERY_TASK_ROUTES = {
     # Of their own: who is told within seconds waits behind no report and no archive that is away.
     "gateway.tasks.alert": {"queue": "alerts"},
     "gateway.tasks.sweep_alerts": {"queue": "alerts"},
+    "gateway.tasks.read_along": {"queue": "analysis"},
+    "webadmin.tasks.train": {"queue": "training"},
+    "webadmin.tasks.sweep_training": {"queue": "training"},
 }
 # Each worker sweeps for its own queue: a dead queue then delays nobody else's sweep. A sweep that
 # waited longer than its period is dropped, so that they do not pile up.
@@ -128,6 +132,13 @@ CELERY_BEAT_SCHEDULE = {
     }
     for name in ("sweep_analysis", "sweep_delivery", "sweep_proof", "sweep_custody", "sweep_alerts")
 }
+# An Analyst with nothing else to do; a Trainer, who may be at one training for hours.
+for _name in ("gateway.tasks.read_along", "webadmin.tasks.sweep_training"):
+    CELERY_BEAT_SCHEDULE[_name.rpartition(".")[2]] = {
+        "task": _name,
+        "schedule": ECG_SWEEP_S,
+        "options": {"expires": ECG_SWEEP_S},
+    }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:
     CELERY_BEAT_SCHEDULE["age_out"] = {"task": "gateway.tasks.age_out", "schedule": 86_400.0}

@@ -10,7 +10,17 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from gateway import alerts, circuits, custody, doorbell, leases, pipeline, proof, retention
+from gateway import (
+    alerts,
+    circuits,
+    custody,
+    doorbell,
+    leases,
+    pipeline,
+    proof,
+    retention,
+    shadow,
+)
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -39,6 +49,12 @@ def alert(number: int) -> None:  # noqa: ARG001
 def sweep_analysis() -> None:
     """Ring again for received instances that nobody holds."""
     sweep((State.RECEIVED,))
+
+
+@shared_task(name="gateway.tasks.read_along")
+def read_along() -> None:
+    """Have the networks in shadow read along, if nothing waits."""
+    shadow.read_along()
 
 
 @shared_task(name="gateway.tasks.sweep_delivery")

@@ -13,6 +13,7 @@
 ``circuits``     Circuit, Line
 ``reviews``      Review
 ``promotions``   Promotion
+``shadows``      ShadowReading
 ``retention``    Disposal
 ===============  ==================================================================
 """
@@ -36,6 +37,7 @@ from gateway.models.reports import Delivery, Dispatch, Report
 from gateway.models.retention import Disposal
 from gateway.models.reviews import Review
 from gateway.models.routing import Rule
+from gateway.models.shadows import ShadowReading
 
 __all__ = [
     "Alert",
@@ -60,6 +62,7 @@ __all__ = [
     "Report",
     "Review",
     "Rule",
+    "ShadowReading",
     "Study",
     "Transition",
 ]
