@@ -240,6 +240,7 @@ def save(
     *,
     page: str,
     familiarity: Familiarity | None = None,
+    serving: bytes | None = None,
 ) -> Artifact:
     """Write an artifact and verify it.
 
@@ -255,6 +256,8 @@ def save(
         The model card for people, Markdown.
     familiarity : Familiarity, optional
         Fitted on the pages the network learned from.
+    serving : bytes, optional
+        The network converted, where that was done before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.save_weights(str(folder / WEIGHTS))
@@ -262,13 +265,37 @@ def save(
     values = {**card.as_dict(), "sha256": sha256}
     (folder / CARD).write_text(json.dumps(values, indent=2) + "\n")
     (folder / PAGE).write_text(page)
-    (folder / SERVING).write_bytes(convert(network))
+    (folder / SERVING).write_bytes(convert(network) if serving is None else serving)
     names = [WEIGHTS, CARD, PAGE, SERVING]
     # What an earlier network left here must not serve this one.
     (folder / FAMILIARITY).unlink(missing_ok=True)
     if familiarity is not None:
         familiarity.save(folder / FAMILIARITY)
         names.append(FAMILIARITY)
+    sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
+    (folder / SUMS).write_text(sums)
+    return Artifact.load(folder).verify()
+
+
+def judged(artifact: Artifact, card: ModelCard, *, page: str) -> Artifact:
+    """Give an artifact the card that says how it was judged; the network stays as it is.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact is not what its hashes say, or the card is of other weights.
+    """
+    artifact.verify()
+    if (card.name, card.version, card.sha256) != (
+        artifact.card.name,
+        artifact.card.version,
+        artifact.card.sha256,
+    ):
+        raise ArtifactError("expected the card of the same network")
+    folder = artifact.folder
+    names = [line.split()[1].lstrip("*") for line in (folder / SUMS).read_text().splitlines()]
+    (folder / CARD).write_text(json.dumps(card.as_dict(), indent=2) + "\n")
+    (folder / PAGE).write_text(page)
     sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
     (folder / SUMS).write_text(sums)
     return Artifact.load(folder).verify()

@@ -18,7 +18,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +73,8 @@ class Recipe:
         Name of the network the training began from; empty for none.
     shuffled_labels : bool
         Train on other ECGs' labels: a control that must learn nothing.
+    frozen : bool
+        Only the last layer learns; the features stay those of the network it began from.
     """
 
     architecture: Architecture
@@ -86,6 +88,30 @@ class Recipe:
     average: float = 0.998
     start: str = ""
     shuffled_labels: bool = False
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to, on validation where nothing else is said.
+
+    Attributes
+    ----------
+    number, epochs : int
+        Which of how many, from 1.
+    training_loss, loss : float
+    auroc : float
+        Mean over the findings with 3 or more positives; 0 without one.
+    seconds : float
+        How long it took.
+    """
+
+    number: int
+    epochs: int
+    training_loss: float
+    loss: float
+    auroc: float
+    seconds: float
 
 
 def lessons_of(part: Part, *, corpus: Path | None, pictures: Path | None, work: Path) -> Lessons:
@@ -240,6 +266,9 @@ def train(
     corpus: Path | None = None,
     pictures: Path | None = None,
     start: Path | None = None,
+    lessons: tuple[Lessons, Lessons] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Path:
     """Run, or go on with, a training; return the folder with the best weights.
 
@@ -252,6 +281,13 @@ def train(
         Folder of records, folder of labelled pictures; at least one of them.
     start : Path or None
         An artifact to begin from.
+    lessons : two of Lessons, or None
+        Pages to train on and pages to choose the epoch by, in place of corpus and pictures.
+    on_step : callable, optional
+        Called after each step with how many are done and how many there are at most. What it
+        raises ends the training; another run with the same `work` goes on after the last epoch.
+    on_epoch : callable, optional
+        Called after each epoch, once it can be gone on from. With either, nothing is printed.
 
     Raises
     ------
@@ -271,8 +307,13 @@ def train(
         if len(tf.config.list_physical_devices("GPU")) > 1
         else tf.distribute.get_strategy()
     )
-    fit = lessons_of("train", corpus=corpus, pictures=pictures, work=work)
-    check = lessons_of("validation", corpus=corpus, pictures=pictures, work=work)
+    if lessons is None:
+        fit = lessons_of("train", corpus=corpus, pictures=pictures, work=work)
+        check = lessons_of("validation", corpus=corpus, pictures=pictures, work=work)
+    else:
+        fit, check = lessons
+        if not len(fit) or not len(check):
+            raise TrainingError("expected pages to train on and pages to choose the epoch by")
     if recipe.shuffled_labels:
         order = np.random.default_rng(recipe.seed).permutation(len(fit))
         fit = replace(fit, targets=fit.targets[order], known=fit.known[order])
@@ -281,6 +322,8 @@ def train(
         network = build(recipe.architecture)
         if start is not None:
             load_start(network, start)
+        if recipe.frozen:
+            _freeze(network)
         rate = keras.optimizers.schedules.CosineDecay(
             1e-5,
             decay_steps=max(1, total - warm),
@@ -296,6 +339,8 @@ def train(
     saved = tf.train.Checkpoint(network=network, averaged=averaged, optimizer=optimizer)
     manager = tf.train.CheckpointManager(saved, str(work / "checkpoints"), max_to_keep=2)
     progress = work / "progress.json"
+    is_watched = on_step is not None or on_epoch is not None
+    say = _silent if is_watched else _say
     state: dict[str, Any] = {
         "epoch": 0,
         "best_auroc": 0.0,
@@ -306,7 +351,7 @@ def train(
     if manager.latest_checkpoint and progress.is_file():
         saved.restore(manager.latest_checkpoint).expect_partial()
         state = json.loads(progress.read_text())
-        print(f"going on after epoch {state['epoch']}", flush=True)
+        say(f"going on after epoch {state['epoch']}")
     (work / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
 
     def step(packets: Any, targets: Any, known: Any) -> Any:
@@ -328,9 +373,12 @@ def train(
         batches = stream(fit, seed=recipe.seed * 1000 + epoch).batch(recipe.batch).prefetch(4)
         batches = strategy.experimental_distribute_dataset(batches.take(recipe.steps))
         began, losses = time.monotonic(), []
-        bar = tqdm(batches, total=recipe.steps, desc=f"epoch {epoch}/{recipe.epochs}", unit="step")
+        name = f"epoch {epoch}/{recipe.epochs}"
+        bar = tqdm(batches, total=recipe.steps, desc=name, unit="step", disable=is_watched)
         for sample in bar:
             losses.append(float(distributed_step(*sample)))
+            if on_step is not None:
+                on_step(state["epoch"] * recipe.steps + len(losses), total)
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
         loss, mean, each = judge(averaged, check)
         better = mean > state["best_auroc"] + 1e-4 or loss < state["best_loss"] - 1e-4
@@ -345,13 +393,28 @@ def train(
         progress.write_text(json.dumps(state))
         took = time.monotonic() - began
         _log(work / "log.csv", epoch, float(np.mean(losses)), loss, mean, each, took)
+        if on_epoch is not None:
+            on_epoch(Epoch(epoch, recipe.epochs, float(np.mean(losses)), loss, mean, took))
         left = took * (recipe.epochs - epoch) / 60
-        print(
+        say(
             f"epoch {epoch}: training loss {np.mean(losses):.4f}, validation loss {loss:.4f}, "
-            f"mean AUROC {mean:.4f} (best {state['best_auroc']:.4f}), at most {left:.0f} min left",
-            flush=True,
+            f"mean AUROC {mean:.4f} (best {state['best_auroc']:.4f}), at most {left:.0f} min left"
         )
     return work
+
+
+def _freeze(network: Any) -> None:
+    """Let nothing but the last layer learn; a batch does not move the others' statistics either."""
+    for layer in network.layers:
+        layer.trainable = layer.name == "logits"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _silent(_text: str) -> None:
+    """Nobody reads what a run prints that somebody watches by other means."""
 
 
 def _log(

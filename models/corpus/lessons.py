@@ -15,7 +15,7 @@ Nothing that is edited or simulated ever judges.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -264,11 +264,37 @@ def _simulated() -> Iterator[_Lesson]:
             )
 
 
-def _of_a_kind(records: Sequence[Record]) -> Iterator[_Lesson]:
+def kind_lessons(work: Path, *, each: int) -> Lessons:
+    """So many simulated pages of each kind that is not to be read.
+
+    A network that goes on learning where nobody has pages of these would forget them.
+    """
+    records = [
+        Record(
+            record_id=f"simulated {number}",
+            source="simulated",
+            patient=f"simulated {number}",
+            targets=np.zeros(len(KEYS), np.float32),
+            known=np.zeros(len(KEYS), np.float32),
+            statements=np.zeros(len(STATEMENTS), np.float32),
+            judges=False,
+            only_trains=True,
+            signal_uv=simulate(KEYS[number % len(KEYS)], 50_000 + number),
+        )
+        for number in range(each)
+    ]
+    lessons = list(_of_a_kind(records, dict.fromkeys(PAGE_KINDS, each)))
+    return _drawn(lessons, work, "kinds")
+
+
+def _of_a_kind(
+    records: Sequence[Record], counts: Mapping[str, int] | None = None
+) -> Iterator[_Lesson]:
     """Pages that are not to be read; what they show of the ten is not asked."""
+    counts = OF_A_KIND if counts is None else counts
     for column, kind in enumerate(PAGE_KINDS):
         rng = np.random.default_rng((2, column))
-        for number in range(OF_A_KIND[kind]):
+        for number in range(counts[kind]):
             record = records[int(rng.integers(len(records)))]
             layout: str | Layout = _LAYOUTS[number % len(_LAYOUTS)]
             targets = np.zeros(len(PAGE_KINDS), np.float32)

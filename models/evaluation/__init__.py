@@ -11,8 +11,10 @@ controls      what must fail: shuffled labels, erased traces
 baselines     a one-dimensional network on the signal: the ceiling of the data
 rate_rule     what rate, regularity and QRS width alone tell
 beside        figures of other networks on the same ECGs
+contest       a candidate and the champion on the same ECGs: the rule of a promotion
 aims          what was wanted, and whether it is met
 card, tables  the model card for people (card_tables: its parts)
+site_card     the same of a network that went on learning on a site's own ECGs
 pictures      ROC, reliability, confusion, the worst errors (charts: how they are drawn)
 ============= =====================================================================
 

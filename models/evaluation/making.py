@@ -20,13 +20,13 @@ from models import artifact as artifacts
 from models.architecture import Architecture
 from models.artifact import Artifact, ModelCard
 from models.calibrate import Calibration, calibrate, operating_points
-from models.corpus.lessons import judging_orders
+from models.corpus.lessons import Lessons, judging_orders
 from models.corpus.pages import packed
 from models.corpus.records import Record
 from models.evaluation.judgement import plain
 from models.evaluation.sheets import Drawing, draw_sheet, kind_drawings, validation_drawings
 from models.familiarity import fit
-from models.forward import Forward
+from models.forward import Forward, convert
 from models.labels import KEYS, PAGE_KINDS
 from models.train import balanced_shares
 
@@ -96,6 +96,96 @@ def provisional(
         page="Not judged yet.\n",
         familiarity=fit(cloud, limit_features=features),
     )
+
+
+def from_lessons(
+    run: Path,
+    folder: Path,
+    lessons: tuple[Lessons, Lessons],
+    *,
+    start: Artifact,
+    name: str,
+    version: str,
+    training: Mapping[str, Any],
+) -> Artifact:
+    """Calibrate the best weights of a run on pages and write them, not judged yet, to `folder`.
+
+    Parameters
+    ----------
+    run : Path
+        The work folder of `models.train.train`.
+    lessons : two of Lessons
+        The real pages it was trained on, and those that chose the epoch and calibrate now.
+    start : Artifact
+        What the training began from: what it tells of pages that are not to be read is kept.
+    training : dict
+        What the card says of the training, beside the recipe.
+    """
+    from models.resnet import build
+
+    recipe = json.loads((run / "recipe.json").read_text())
+    architecture = Architecture(**recipe["architecture"])
+    network = build(architecture)
+    network.load_weights(str(run / "best.weights.h5"))
+    if recipe["frozen"]:
+        _keep_extras(network, start)
+    code = convert(network)
+    forward = Forward(code, outputs=len(KEYS) + architecture.extra)
+    fitted, check = lessons
+    logits, features = _read(forward, check.pages, np.arange(len(check)), "validation")
+    ten = logits[:, : len(KEYS)]
+    known = fitted.known[:, : len(KEYS)]
+    positives = (fitted.targets[:, : len(KEYS)] * known).sum(axis=0)
+    calibration = calibrate(
+        ten,
+        check.targets,
+        check.known,
+        frequency=[float(share) for share in positives / np.maximum(known.sum(axis=0), 1.0)],
+        trained_frequency=[float(share) for share in balanced_shares()],
+    )
+    points = operating_points(
+        calibration, calibration.probabilities(ten), check.targets, check.known
+    )
+    if recipe["frozen"]:
+        familiarity = start.familiarity()
+    else:
+        few = np.arange(0, len(fitted), max(1, len(fitted) // _FAMILIAR_PAGES))
+        _, cloud = _read(forward, fitted.pages, few, "pages of the training")
+        familiarity = fit(cloud, limit_features=features)
+    card = ModelCard(
+        name=name,
+        version=version,
+        sha256="",
+        architecture=architecture,
+        calibration=calibration,
+        validated=dict.fromkeys(KEYS, False),
+        metrics={"validation": plain({key: asdict(point) for key, point in points.items()})},
+        training={**training, "recipe": recipe, "epochs_run": _json(run / "progress.json")},
+        page_kind_thresholds=_kept_kind_thresholds(start.card, logits),
+    )
+    page = "Not judged yet.\n"
+    return artifacts.save(folder, network, card, page=page, familiarity=familiarity, serving=code)
+
+
+def _keep_extras(network: Any, start: Artifact) -> None:
+    """Give the logits after the ten back what weight decay took of them."""
+    layer, theirs = network.get_layer("logits"), start.network().get_layer("logits")
+    own, given = layer.get_weights(), theirs.get_weights()
+    width = min(own[0].shape[1], given[0].shape[1])
+    for mine, other in zip(own, given, strict=True):
+        mine[..., len(KEYS) : width] = other[..., len(KEYS) : width]
+    layer.set_weights(own)
+
+
+def _kept_kind_thresholds(start: ModelCard, good: NDArray[np.float32]) -> dict[str, float]:
+    """The thresholds of the network before, and as high as good pages ask for."""
+    thresholds = {}
+    for kind, before in start.page_kind_thresholds.items():
+        column = good[:, len(KEYS) + PAGE_KINDS.index(kind)].astype(np.float64)
+        probability = 1.0 / (1.0 + np.exp(-np.clip(column, -30, 30)))
+        least = float(np.quantile(probability, 1.0 - GOOD_PAGES_REFUSED))
+        thresholds[kind] = round(min(max(before, least), 0.999), 4)
+    return thresholds
 
 
 def _learned_pages(

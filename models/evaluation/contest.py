@@ -1,0 +1,186 @@
+"""Two networks on the same ECGs: is the candidate to take the champion's place?
+
+Figures of both stand on the ECGs that both of them answer; the share that each refuses stands
+beside them. Differences are paired: the same patients are drawn for both in each bootstrap sample,
+so that an ECG that is hard for everybody tells nothing.
+
+The rule
+--------
+* A finding with fewer than ten ECGs that show it, or that do not, is not judged.
+* No judged finding may have an AUROC lower by more than the margin.
+* At least one must be better: its paired 95 % interval lies above zero.
+* The calibration is kept: the mean error over the judged findings is not larger by more than the
+  margin.
+* What is refused is not more by more than the margin: who answers the easy ones alone looks good.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.judgement import MARK_POSITIVES, Answers, Truth, column_auroc, mean, plain
+from models.labels import KEYS, LABELS
+from models.metrics import (
+    calibration_error,
+    calibration_error_by_chance,
+    figures,
+    interval,
+    resamples,
+    share,
+)
+
+_MEANINGS: Final = {label.key: label.meaning for label in LABELS}
+
+
+@dataclass(frozen=True)
+class Margins:
+    """By how much a candidate may fall behind: AUROC, calibration error, share refused; 0..1."""
+
+    auroc: float = 0.01
+    calibration: float = 0.01
+    refused: float = 0.01
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: what it answers, and the thresholds its card has."""
+
+    answers: Answers
+    threshold: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """How it ended.
+
+    Attributes
+    ----------
+    results : dict
+        Plain JSON: ``ecgs``, ``answered``, ``refused``, ``margins``, ``calibration``, and
+        ``findings`` by key, each with the figures of both, the paired difference and its interval.
+    is_better : bool
+        Whether the rule is met.
+    reasons : tuple of str
+        Why, or why not; each a sentence.
+    """
+
+    results: dict[str, Any]
+    is_better: bool
+    reasons: tuple[str, ...]
+
+
+def contest(candidate: Side, champion: Side, truth: Truth, margins: Margins) -> Contest:
+    """Compare two networks on the same ECGs and apply the rule."""
+    rows = np.flatnonzero(candidate.answers.answered & champion.answers.answered)
+    found = {key: _finding(key, candidate, champion, truth, rows) for key in KEYS}
+    judged = [key for key in KEYS if found[key]["is_judged"]]
+    calibration = {
+        name: mean([found[key][name]["calibration_error"] for key in judged])
+        for name in ("candidate", "champion")
+    }
+    refused = {
+        "candidate": share(~candidate.answers.answered),
+        "champion": share(~champion.answers.answered),
+    }
+    against = [
+        *_worse(found, judged, margins),
+        *_beyond("the calibration error", calibration, margins.calibration),
+        *_beyond("the share of ECGs refused", refused, margins.refused),
+    ]
+    better = [key for key in judged if _is_above_zero(found[key]["difference_interval"])]
+    if not judged:
+        against.append(
+            f"No finding has {MARK_POSITIVES} ECGs that show it and as many that do not: "
+            "nothing can be judged."
+        )
+    elif not better:
+        against.append("No finding is better beyond doubt: each interval reaches zero or below.")
+    in_favour = [f"{_MEANINGS[key]} is better{_told(found[key])}." for key in better]
+    unsure = [
+        f"{_MEANINGS[key]} may be worse by more than {margins.auroc:g}{_told(found[key])}; "
+        "more ECGs would tell."
+        for key in judged
+        if found[key]["difference"] >= -margins.auroc
+        and found[key]["difference_interval"][0] < -margins.auroc
+    ]
+    unjudged = [_MEANINGS[key] for key in KEYS if key not in judged]
+    notes = [f"Not judged, too few ECGs: {', '.join(unjudged)}."] if unjudged else []
+    results: dict[str, Any] = plain(
+        {
+            "ecgs": len(truth.patients),
+            "patients": len(set(truth.patients)),
+            "answered": len(rows),
+            "refused": refused,
+            "calibration": calibration,
+            "margins": asdict(margins),
+            "findings": found,
+        }
+    )
+    return Contest(results, not against, (*against, *in_favour, *unsure, *notes))
+
+
+def _finding(
+    key: str, candidate: Side, champion: Side, truth: Truth, rows: NDArray[np.int64]
+) -> dict[str, Any]:
+    column = KEYS.index(key)
+    own = rows[truth.known[rows, column] > 0]
+    y = truth.targets[own, column]
+    patients = [truth.patients[row] for row in own]
+    sides = {"candidate": candidate, "champion": champion}
+    out: dict[str, Any] = {}
+    for name, side in sides.items():
+        p = side.answers.probability[own, column]
+        out[name] = {
+            **asdict(figures(p, y, threshold=side.threshold[key], patients=patients)),
+            "calibration_error": calibration_error(p, y) if len(own) else float("nan"),
+            "calibration_error_by_chance": calibration_error_by_chance(p)
+            if len(own)
+            else float("nan"),
+        }
+    positives, negatives = int((y > 0).sum()), int((y <= 0).sum())
+    difference = out["candidate"]["auroc"] - out["champion"]["auroc"]
+    drawn = [
+        column_auroc(candidate.answers.probability, truth, key, own[sample])
+        - column_auroc(champion.answers.probability, truth, key, own[sample])
+        for sample in (resamples(patients) if len(own) else [])
+    ]
+    return {
+        "positives": positives,
+        "negatives": negatives,
+        "is_judged": min(positives, negatives) >= MARK_POSITIVES,
+        "difference": difference,
+        "difference_interval": interval(drawn),
+        **out,
+    }
+
+
+def _worse(found: Mapping[str, Any], judged: list[str], margins: Margins) -> list[str]:
+    return [
+        f"{_MEANINGS[key]} is worse by more than {margins.auroc:g}{_told(found[key])}."
+        for key in judged
+        if found[key]["difference"] < -margins.auroc
+    ]
+
+
+def _beyond(what: str, of: Mapping[str, float], margin: float) -> list[str]:
+    if not of["candidate"] - of["champion"] > margin:
+        return []
+    return [
+        f"{what.capitalize()} rises from {of['champion']:.3f} to {of['candidate']:.3f}, "
+        f"by more than {margin:g}."
+    ]
+
+
+def _is_above_zero(bounds: tuple[float, float]) -> bool:
+    return bounds[0] > 0.0
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    low, high = found["difference_interval"]
+    return (
+        f" (AUROC {found['champion']['auroc']:.3f} to {found['candidate']['auroc']:.3f}, "
+        f"difference {found['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
+    )
