@@ -27,11 +27,11 @@ typed errors go out.
 ``report``            analysis results -> Structured Reports
 ====================  =======================================================================
 
-Below the two services lie ``acceptor`` (associations that others ask for) on ``upper_layer`` (their
-PDUs, one thread a connection), ``calling`` (an association of ours) and ``enquiry`` (its DIMSE
-layer for queries and retrieval), ``command`` (command sets), ``reception`` (one object on its way
-to disk) and ``wire`` (a socket on which no wait of ours is endless). ``jpeg`` takes a JPEG file apart. ``part10`` opens any file
-within bounds; below ``image`` lie
-``codestream``, ``pixels``, ``icc`` and ``overlays``, below ``waveform`` lie ``multiplex``,
+Below the two services lie ``server`` (the listening socket), ``acceptor`` (associations that others
+ask for) on ``upper_layer`` (their PDUs, one thread a connection), ``calling`` (an association of
+ours) and ``enquiry`` (its DIMSE layer for queries and retrieval), ``command`` (command sets),
+``reception`` (one object on its way to disk) and ``wire`` (a socket on which no wait of ours is
+endless). ``jpeg`` takes a JPEG file apart. ``part10`` opens any file within bounds; below ``image``
+lie ``codestream``, ``pixels``, ``icc`` and ``overlays``, below ``waveform`` lie ``multiplex``,
 ``leads``, ``resampling`` and ``measurements``.
 """

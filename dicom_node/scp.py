@@ -35,7 +35,7 @@ from typing import Any, Literal, Self
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
-from dicom_node.acceptor import Acceptance, Request, Server, Service
+from dicom_node.acceptor import Acceptance, Request, Service
 from dicom_node.command import TAKEN_UID, Command
 from dicom_node.commitment import EVENT_TYPES, SYNTAXES, CommitmentResult, parse_result
 from dicom_node.contexts import (
@@ -50,6 +50,7 @@ from dicom_node.custody import CommitmentRequest, parse_request
 from dicom_node.entity import title_fault
 from dicom_node.errors import AnswerNotUnderstood, RequestNotTaken
 from dicom_node.reception import Reception, remove_stale_parts
+from dicom_node.server import Server
 from dicom_node.status import Status, judge
 
 _log = logging.getLogger(__name__)
