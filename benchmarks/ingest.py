@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from archives import Orthanc, StoreSCP
 from programs import Program, is_listening, require
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from running import ROOT, Gateway
+from servers import postgres
 from tqdm import tqdm
 
 SENDER = "BENCHMARK"
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
     parser.add_argument("--pictures", type=int, default=40, help="in each round (40)")
     parser.add_argument("--rounds", type=int, default=3, help="of each load and taker (3)")
-    parser.add_argument("--database", default="", help="a PostgreSQL URL; default SQLite")
+    parser.add_argument("--postgresql", action="store_true", help="a cluster of its own, durable")
     parser.add_argument("--quick", action="store_true", help="one round of few pictures")
     given = parser.parse_args()
     pictures, rounds = (12, 1) if given.quick else (given.pictures, given.rounds)
@@ -69,9 +70,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
         folder = Path(name)
         files = {kind: make_files(folder / kind, pictures, kind) for kind in SYNTAX}
-        with takers(folder, given.database) as targets:
+        with database(given.postgresql) as url, takers(folder, url) as targets:
             rates = measure(loads, files, targets, rounds)
-    print(f"\n{psutil.cpu_count()} cores, {pictures} pictures a round, {rounds} rounds; pictures/s")
+    kind = "PostgreSQL" if given.postgresql else "SQLite"
+    print(f"\n{psutil.cpu_count()} cores, {kind}, {pictures} pictures a round, {rounds} rounds")
+    print("Pictures a second:\n")
     print("| load | ours | Orthanc | storescp --fork | ratio to the better |")
     print("|---|---|---|---|---|")
     for load in loads:
@@ -107,6 +110,11 @@ def make_files(folder: Path, count: int, kind: str) -> list[Path]:
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def database(is_postgresql: bool) -> AbstractContextManager[str]:
+    """Return a database of production's kind and durability; its URL is empty for SQLite."""
+    return postgres(is_durable=True) if is_postgresql else nullcontext("")
 
 
 @contextmanager

