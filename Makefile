@@ -43,7 +43,7 @@ torture: debian test-installed ## Pull every plug 200 times, count what became o
 	@$(BIN)/python tests/torture.py $(ARGS)
 
 bench: debian test-installed ## Measure latency, throughput, memory and growth beside peers and limits (15 minutes).
-	@for name in ingest life memory growth; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in ingest saturation life memory growth; do $(BIN)/python -m benchmarks.$$name; done
 
 viewers: debian test-installed ## Take pictures of every report in OHIF into docs/viewers (2 minutes, 250 MB).
 	@$(BIN)/python tests/viewers/ohif.py
