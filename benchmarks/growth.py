@@ -94,7 +94,7 @@ def one_life(accession: str) -> dict[str, float]:
     from gateway.models import Instance
     from gateway.states import State
 
-    ds = picture(accession_number=accession)
+    ds = picture(patient_id=accession, accession_number=accession)
     path = spool.incoming() / f"{uuid.uuid4().hex}.part"
     ds.save_as(path, enforce_file_format=True)
     received = ReceivedInstance(

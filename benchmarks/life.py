@@ -151,24 +151,24 @@ def measure_single(running: Gateway, archive: Orthanc, files: list[Path]) -> lis
     """Return the seconds from each C-STORE's answer until Orthanc holds both its reports."""
     waits_s = []
     for path in tqdm(files, desc="one at a time", unit="picture"):
-        wanted = len(archive.instances()) + 2
+        wanted = archive.count() + 2
         _send(running, [path])
         began = time.perf_counter()
-        eventually(lambda: len(archive.instances()) >= wanted, timeout_s=120, interval_s=0.01)  # noqa: B023
+        eventually(lambda: archive.count() >= wanted, timeout_s=120, interval_s=0.01)  # noqa: B023
         waits_s.append(time.perf_counter() - began)
     return waits_s
 
 
 def measure_sustained(running: Gateway, archive: Orthanc, files: list[Path]) -> float:
     """Return pictures a second from the first byte sent to the last report stored."""
-    wanted = len(archive.instances()) + 2 * len(files)
+    wanted = archive.count() + 2 * len(files)
     began = time.perf_counter()
     _send(running, files)
     answered_s = time.perf_counter() - began
     with tqdm(total=2 * len(files), desc="sustained", unit="report") as bar:
 
         def arrived() -> bool:
-            count = len(archive.instances())
+            count = archive.count()
             bar.n = 2 * len(files) - (wanted - count)
             bar.refresh()
             return count >= wanted
@@ -188,7 +188,7 @@ def measure_answers(
     """
     part = len(files) // 3
     workers = _family(running.process("analyst")) + _family(running.process("courier"))
-    wanted = len(archive.instances()) + 2 * len(files)
+    wanted = archive.count() + 2 * len(files)
     for process in workers:
         process.suspend()
     try:
@@ -198,7 +198,7 @@ def measure_answers(
         for process in workers:
             process.resume()
     busy_s = _answers(running, files[2 * part :])
-    eventually(lambda: len(archive.instances()) >= wanted, timeout_s=600, interval_s=0.2)
+    eventually(lambda: archive.count() >= wanted, timeout_s=600, interval_s=0.2)
     return idle_s, busy_s
 
 

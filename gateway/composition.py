@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import prefetch_related_objects
-from pydicom import Dataset
 
 from dicom_node.errors import DicomError
-from gateway import leases, sources, spool
+from gateway import drafts, leases
+from gateway.drafts import Draft, Pair
 from gateway.leases import LeaseLost, actor, put_back
 from gateway.models import Dispatch, Instance, Peer, Report, Transition
-from gateway.outputs import Language, Output, chain, usual_outputs
+from gateway.outputs import Language, Output
 from gateway.routing import Decision, Meant, Routing
 from gateway.states import Event
 
 log = structlog.get_logger(__name__)
-
-Pair = tuple[Output, Language]
-
-#: What is composed where nobody is known to send it to yet.
-USUAL: tuple[Pair, ...] = tuple((Output(name), Language.ENGLISH) for name in usual_outputs())
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What was composed, for whom, and what could not be composed. No row is saved yet."""
-
-    plan: tuple[Meant, ...]
-    reports: list[Report]
-    failures: Mapping[Pair, DicomError]
-
-    def notes(self) -> list[str]:
-        """Say what is missing, and why."""
-        return [
-            f"no {output.label} ({language.label}): {error}"
-            for (output, language), error in self.failures.items()
-        ]
 
 
 @dataclass(frozen=True)
@@ -63,8 +41,9 @@ class _Composed:
 def compose(batch: Sequence[Instance]) -> None:
     """Decide where the results of each leased, analysed row go, and compose what that needs.
 
-    Building and encoding documents is as much work as finding the page and needs no network: it is
-    the Courier's, in processes of their own, while the Analyst goes on with the next picture.
+    Building and encoding documents needs no network: it is the Courier's, in processes of their
+    own, while the Analyst goes on with the next picture. As the Analyst, it has done all that takes
+    time before the one transaction that writes the batch.
     """
     who, routing = actor("courier"), Routing()
     prefetch_related_objects(batch, "findings")
@@ -72,7 +51,7 @@ def compose(batch: Sequence[Instance]) -> None:
     for instance in batch:
         try:
             decision = routing.decide(instance)
-            composed.append(_Composed(instance, decision, _draft_of(instance, decision)))
+            composed.append(_Composed(instance, decision, drafts.draft_of(instance, decision)))
         except DicomError as error:
             _give_up(instance, error, who)
         except Exception as error:  # noqa: BLE001 (one row's trouble is not its batch's)
@@ -87,7 +66,7 @@ def compose(batch: Sequence[Instance]) -> None:
         log.error("left to their leases", rows=len(composed), error=repr(error))
         return
     for one in lost:
-        _remove(one.draft.reports)
+        drafts.remove(one.draft.reports)
 
 
 def carry_out(
@@ -100,7 +79,7 @@ def carry_out(
     DicomError
         The source cannot be reported on so; trying again cannot help.
     """
-    draft = _draft(instance, tuple(plan), there=_reports(instance))
+    draft = drafts.draft(instance, tuple(plan), there=_reports(instance))
     return draft.plan, _keep(instance, draft.reports)
 
 
@@ -114,39 +93,11 @@ def provide(instance: Instance, pairs: Iterable[Pair]) -> dict[Pair, Report]:
     """
     wanted = tuple(dict.fromkeys(pairs))
     there = _reports(instance)
-    written, failures = _write(instance, [pair for pair in wanted if pair not in there])
+    written, failures = drafts.write(instance, [pair for pair in wanted if pair not in there])
     there = _keep(instance, written)
     for error in failures.values():
         raise error
     return {pair: there[pair] for pair in wanted}
-
-
-def adapt(plan: Iterable[Meant], failures: Mapping[Pair, DicomError]) -> tuple[Meant, ...]:
-    """Mean the next of the chain, at last Basic Text, for what cannot be composed.
-
-    What nothing can be drawn for (no font, pixels that do not decode) is one Peer's loss of a
-    picture, and withholds no words from it or from anybody else.
-
-    Raises
-    ------
-    DicomError
-        Nothing of the chain can be composed.
-    """
-    plan = tuple(plan)
-    kept = [meant for meant in plan if (meant.output, meant.language) not in failures]
-    taken = {(meant.peer, meant.output, meant.language) for meant in kept}
-    for meant in plan:
-        if (meant.output, meant.language) not in failures:
-            continue
-        following = (*chain(meant.output)[1:], Output.BASIC_TEXT)
-        found = next((o for o in following if (o, meant.language) not in failures), None)
-        if found is None:
-            raise failures[meant.output, meant.language]
-        # What the Peer gets anyhow needs no second line.
-        if (meant.peer, found, meant.language) not in taken:
-            taken.add((meant.peer, found, meant.language))
-            kept.append(replace(meant, output=found, instead_of=meant.instead_of or meant.output))
-    return tuple(kept)
 
 
 def dispatch(plan: Iterable[Meant], reports: dict[Pair, Report], *, rule: str) -> None:
@@ -199,78 +150,6 @@ def _reports(instance: Instance) -> dict[Pair, Report]:
     }
 
 
-def _draft_of(instance: Instance, decision: Decision) -> Draft:
-    if decision.plan or decision.is_nowhere:
-        return _draft(instance, decision.plan, there=())
-    reports, failures = _write(instance, USUAL)
-    for error in failures.values():
-        _remove(reports)
-        raise error
-    return Draft((), reports, {})
-
-
-def _draft(instance: Instance, plan: tuple[Meant, ...], there: Collection[Pair]) -> Draft:
-    """Compose what `plan` needs and is not there; what cannot be is replaced in the plan."""
-    reports: list[Report] = []
-    failures: dict[Pair, DicomError] = {}
-    done = set(there)
-    while missing := dict.fromkeys(
-        (meant.output, meant.language)
-        for meant in plan
-        if (meant.output, meant.language) not in done
-    ):
-        written, failed = _write(instance, missing)
-        reports += written
-        done.update(missing)
-        failures |= failed
-        try:
-            plan = adapt(plan, failures)
-        except DicomError:
-            _remove(reports)
-            raise
-    return Draft(plan, reports, failures)
-
-
-def _write(
-    instance: Instance, pairs: Iterable[Pair]
-) -> tuple[list[Report], dict[Pair, DicomError]]:
-    """Compose reports and keep their bytes; the rows are not saved yet."""
-    by_language: dict[Language, list[Output]] = defaultdict(list)
-    for output, language in pairs:
-        by_language[language].append(output)
-    written: list[Report] = []
-    failures: dict[Pair, DicomError] = {}
-    for language, outputs in by_language.items():
-        documents: dict[Output, tuple[Dataset, bytes]] = {}
-        try:
-            documents = sources.reports_of(instance, outputs, language)
-        except DicomError:
-            # One of them cannot be made: each by itself tells which.
-            for output in outputs:
-                try:
-                    documents |= sources.reports_of(instance, [output], language)
-                except DicomError as error:
-                    failures[output, language] = error
-        for output, (ds, content) in documents.items():
-            spooled = spool.write(content)
-            written.append(
-                Report(
-                    instance=instance,
-                    kind=output,
-                    language=language,
-                    sop_instance_uid=ds.SOPInstanceUID,
-                    sop_class_uid=ds.SOPClassUID,
-                    sha256=spooled.sha256,
-                    size_bytes=spooled.size_bytes,
-                    spool_name=spooled.name,
-                )
-            )
-    for (output, language), failure in failures.items():
-        said = {"output": output, "language": language, "error": str(failure)}
-        log.error("not composed", instance=instance.pk, **said)
-    return written, failures
-
-
 def _keep(instance: Instance, written: Sequence[Report]) -> dict[Pair, Report]:
     """Save reports that were composed; return all that the instance has."""
     if not written:
@@ -279,7 +158,7 @@ def _keep(instance: Instance, written: Sequence[Report]) -> dict[Pair, Report]:
     Report.objects.bulk_create(written, ignore_conflicts=True)
     there = _reports(instance)
     kept = {report.spool_name for report in there.values()}
-    _remove(report for report in written if report.spool_name not in kept)
+    drafts.remove(report for report in written if report.spool_name not in kept)
     return there
 
 
@@ -323,11 +202,6 @@ def _write_rows(composed: Sequence[_Composed], who: str) -> list[_Composed]:
     Dispatch.objects.bulk_create(row for one in kept for row in one.dispatches(peers))
     Transition.objects.bulk_create(lines)
     return lost
-
-
-def _remove(reports: Iterable[Report]) -> None:
-    for report in reports:
-        spool.remove(report.spool_name)
 
 
 def _give_up(instance: Instance, error: DicomError, who: str) -> None:
