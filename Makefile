@@ -37,7 +37,7 @@ run: installed ## Run the gateway for real, all processes on this machine, until
 test: debian test-installed ## Install what is missing, then check and test everything; ARGS=... goes to pytest.
 	@$(MAKE) check
 	$(call say,tests)
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 torture: debian test-installed ## Pull every plug 200 times, count what became of each ECG (15 minutes); ARGS=--postgresql.
 	@$(BIN)/python tests/torture.py $(ARGS)

@@ -25,6 +25,11 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "local"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: two workers that share the files then end together."""
+    items.sort(key=lambda item: not item.get_closest_marker("life"))
+
+
 @pytest.fixture(scope="session")
 def corpus_dir() -> Path:
     """Return the folder of real ECGs that ECG_CORPUS_DIR names."""

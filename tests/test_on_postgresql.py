@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.life
 @pytest.mark.timeout(900)
 def test_the_same_tests_pass_on_postgresql(postgres_url: str) -> None:
     done = subprocess.run(
