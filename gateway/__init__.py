@@ -15,7 +15,8 @@ sends the reports out again. The tour, in reading order:
 ``handing_in``            the second: what people hand in, made an object by ``wrapping``;
                           ``worklist`` says whose it is, ``lookups`` asks it for the Desk
 ``backfill``              the third: ECGs of the past, from an ``archive``
-``pipeline``              who drives the steps: ``analysis``, ``composition``, ``delivery``
+``pipeline``              who drives the steps: ``analysis``, ``composition`` of ``drafts``,
+                          ``delivery``
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead
 ``dispatching``           what is still meant for whom when Peers, rules or people have changed
 ``alerts``                who is told of a finding within seconds, by ``webhook`` or ``mail``
