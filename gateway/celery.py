@@ -20,6 +20,7 @@ app = Celery("gateway")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["gateway", "webadmin"])
 app.autodiscover_tasks(["gateway"], related_name="lookups")
+app.autodiscover_tasks(["webadmin"], related_name="auditing")
 
 
 @worker_process_init.connect

@@ -31,8 +31,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from gateway import spool
-from gateway.leases import append_transition
+from gateway import spans, spool
+from gateway.leases import TEXT_LENGTH, append_transition
 from gateway.models import (
     Alert,
     Association,
@@ -139,6 +139,16 @@ def _check(aged_out_at: datetime.datetime | None, what: str) -> None:
     if aged_out_at is not None:
         day = timezone.localtime(aged_out_at).date()
         raise AgedOut(f"the bytes of this {what} were removed on {day} by the retention policy")
+
+
+def removed(detail: str) -> Iterator[tuple[str, range]]:
+    """Return which rows of which table a Disposal of records says it removed."""
+    count_and_kind, colon, numbers = detail.partition(": ")
+    kind = count_and_kind.partition(" ")[2]
+    for one in _records():
+        if colon and one.kind == kind:
+            for span in spans.read(numbers):
+                yield one.model._meta.label_lower, span
 
 
 def is_set() -> bool:
@@ -407,12 +417,12 @@ class _Records:
                 pks = list(self._due(now).values_list("pk", flat=True)[:_BATCH])
                 if not pks:
                     return
+                # So many that the line can name each: who finds one missing finds it here.
+                while len(detail := f"{len(pks)} {self.kind}: {spans.write(pks)}") > TEXT_LENGTH:
+                    del pks[len(pks) // 2 :]
                 self.model._default_manager.filter(pk__in=pks).delete()
                 Disposal.objects.create(
-                    actor=actor,
-                    kind=Disposal.Kind.RECORD,
-                    policy=self.policy,
-                    detail=f"{len(pks)} {self.kind}",
+                    actor=actor, kind=Disposal.Kind.RECORD, policy=self.policy, detail=detail
                 )
             yield len(pks), 0
 

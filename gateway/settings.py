@@ -139,6 +139,18 @@ for _name in ("gateway.tasks.read_along", "webadmin.tasks.sweep_training"):
         "schedule": ECG_SWEEP_S,
         "options": {"expires": ECG_SWEEP_S},
     }
+# The trail is chained within seconds; what became final late within the hour; held against its
+# rows once a day.
+for _name, _period_s in (
+    ("webadmin.chain.sweep", 10.0),
+    ("webadmin.chain.sweep_thoroughly", 3600.0),
+    ("webadmin.auditing.check", 86_400.0),
+):
+    CELERY_BEAT_SCHEDULE[_name] = {
+        "task": _name,
+        "schedule": _period_s,
+        "options": {"expires": _period_s},
+    }
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:
     CELERY_BEAT_SCHEDULE["age_out"] = {"task": "gateway.tasks.age_out", "schedule": 86_400.0}

@@ -63,6 +63,7 @@ class Action(TextChoices):
     LOCKED_OUT = "lock_out", "Was locked out"
     LINK_MADE = "link", "Made a sign-in link"
     ROLES_CHANGED = "roles", "Changed roles"
+    TRAIL_VERIFIED = "verify_trail", "Verified the trail"
     PASSWORD_CHANGED = "password", "Changed a password"
 
 

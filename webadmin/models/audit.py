@@ -37,7 +37,9 @@ class AuditLink(Appended):
     """One link of the chain: a row of some table as it was, and the link before it."""
 
     number = models.PositiveBigIntegerField(primary_key=True)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(
+        default=timezone.now, db_index=True, help_text="When it happened, not when it was chained."
+    )
     table = models.CharField(max_length=64)
     row = models.PositiveBigIntegerField()
     row_sha256 = models.CharField(max_length=64, help_text="Of the row's values.")
