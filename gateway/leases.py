@@ -92,22 +92,26 @@ def claim(
         waiting = waiting.filter(pk__in=ids)
     if tried_before is not None:
         waiting = waiting.filter(**{"attempts__gt" if tried_before else "attempts": 0})
-    first = waiting.order_by("not_before", "pk").values("pk")
-    # Most rings find nothing: they must not queue for SQLite's one write lock to learn that.
-    if not first.exists():
-        return []
-    with transaction.atomic():
-        chosen = first[:limit]
-        if connection.features.has_select_for_update_skip_locked:
-            pks = [row["pk"] for row in chosen.select_for_update(skip_locked=True)]
-        else:
-            pks = [row["pk"] for row in chosen]
-        taken = waiting.filter(pk__in=pks).update(
+    first = waiting.order_by("not_before", "pk").values_list("pk", flat=True)
+
+    def take(pks: list[int]) -> int:
+        return waiting.filter(pk__in=pks).update(
             lease_token=token,
             lease_expires_at=now
             + datetime.timedelta(seconds=settings.ECG_LEASE_S if lease_s is None else lease_s),
             attempts=F("attempts") + 1,
         )
+
+    if connection.features.has_select_for_update_skip_locked:
+        with transaction.atomic():
+            pks = list(first.select_for_update(skip_locked=True)[:limit])
+            taken = take(pks) if pks else 0
+    else:
+        # SQLite lets one writer in at a time. Most rings find nothing, and need not queue to learn
+        # that; who comes second to the same rows looks again.
+        pks, taken = list(first[:limit]), 0
+        while pks and not (taken := take(pks)):
+            pks = list(first[:limit])
     if not taken:
         return []
     # By their ids: most rows have no token, and a database that counted them will not look it up.
