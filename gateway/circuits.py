@@ -78,6 +78,11 @@ class Call:
         self._seen = seen
         self._is_answered = False
 
+    @property
+    def token(self) -> uuid.UUID | None:
+        """What the line is held with."""
+        return self._line.token
+
     def renew(self) -> None:
         """Hold the line for another while."""
         _mine(self._line).update(expires_at=timezone.now() + _hold_time())
@@ -114,6 +119,15 @@ def call(peer: Peer) -> Iterator[Call]:
     NotNow
         Its circuit is open, or no line is free.
     """
+    one = dial(peer)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+def dial(peer: Peer) -> Call:
+    """Take one of the lines of `peer`; :meth:`Call.end` lets it go. Raises as :func:`call`."""
     seen = _circuit(peer)
     if seen is not None:
         _must_rest(seen)
@@ -123,11 +137,7 @@ def call(peer: Peer) -> Iterator[Call]:
     if seen is not None and not _is_first_to_try(seen):
         _mine(line).update(token=None, expires_at=None)
         raise NotNow(seen.reason, BUSY_S, is_busy=True)
-    one = Call(peer, line, seen)
-    try:
-        yield one
-    finally:
-        one.end()
+    return Call(peer, line, seen)
 
 
 def is_open(peer: Peer) -> bool:
