@@ -11,7 +11,10 @@ class WebadminConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Listen to what Django says of people who come and go."""
-        from webadmin import audit
+        """Listen to who comes and goes, and keep the pictures that people still need."""
+        from gateway import retention
+        from webadmin import audit, curation, trainingsets
 
         audit.connect()
+        retention.hold("in a frozen training set", trainingsets.frozen_instances)
+        retention.hold("to be read by people", curation.waiting_instances)

@@ -37,6 +37,7 @@ __all__ = [
     "release",
     "request",
     "take",
+    "waiting_instances",
 ]
 
 ADJUDICATE: Final = "webadmin.adjudicate"
@@ -173,6 +174,11 @@ def after(reading: Reading) -> Label | Assignment | None:
         defaults={"priority": assignment.priority},
     )
     return wanted
+
+
+def waiting_instances() -> QuerySet[Assignment, int]:
+    """Return the ids of the ECGs that are still to be read: their pictures do not age out."""
+    return Assignment.objects.filter(done_at=None).order_by().values_list("instance_id", flat=True)
 
 
 def pair_of(assignment: Assignment) -> list[Reading]:

@@ -42,7 +42,7 @@ UNFAMILIAR_FROM: Final = 0.9
 """Of the distance at which a page is refused as unlike the training, models.familiarity."""
 
 _SETTLED: Final = (Label.Source.AGREED, Label.Source.ADJUDICATED, Label.Source.IMPORTED)
-_ORDER: Final = (
+ORDER: Final = (
     Queue.RANDOM,
     Queue.DISAGREEMENT,
     Queue.UNDETERMINED,
@@ -56,7 +56,7 @@ Scores = Iterator[tuple[int, float]]
 
 def fill(
     *,
-    queues: Iterable[str] = _ORDER,
+    queues: Iterable[str] = ORDER,
     waiting: int = WAITING_A_QUEUE,
     window: int = WINDOW,
 ) -> dict[str, int]:
@@ -77,7 +77,7 @@ def fill(
     room = {queue: waiting - count for queue, count in _waiting().items()}
     seen = _Window(window)
     filled = {}
-    for queue in _ORDER:
+    for queue in ORDER:
         if queue in wanted:
             count = max(0, room.get(queue, waiting))
             filled[queue.value] = seen.choose(queue, count) if count else 0

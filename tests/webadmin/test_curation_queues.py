@@ -90,7 +90,7 @@ def test_the_draw_is_a_tenth_and_cannot_be_foretold_without_the_key(
     drawn = {uid for uid in uids if queues.is_drawn(uid)}
     assert 0.08 < len(drawn) / len(uids) < 0.12
     assert {uid for uid in uids if queues.is_drawn(uid)} == drawn
-    settings.SECRET_KEY = "another"  # noqa: S105
+    settings.SECRET_KEY = "another"
     assert {uid for uid in uids if queues.is_drawn(uid)} != drawn
 
 
