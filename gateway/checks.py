@@ -19,10 +19,10 @@ from models.labels import KEYS
 
 @register()
 def check_gateway(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
-    """AE title legal, spool writable, network whole, a code for every label, fonts to draw with."""
+    """AE title legal, spool writable, network whole, labels coded and known, fonts to draw with."""
     if app_configs is not None:
         return []
-    return [*_title(), *_spool(), *_network(), *_codes(), *_fonts()]
+    return [*_title(), *_spool(), *_network(), *_codes(), *_urgent(), *_fonts()]
 
 
 def _title() -> Iterator[CheckMessage]:
@@ -58,6 +58,15 @@ def _network() -> Iterator[CheckMessage]:
 def _codes() -> Iterator[CheckMessage]:
     if missing := sorted(set(KEYS) - set(FINDING_CODES)):
         yield Error(f"no code for label(s) {', '.join(missing)}", id="gateway.E004")
+
+
+def _urgent() -> Iterator[CheckMessage]:
+    if unknown := sorted(set(settings.ECG_URGENT_FINDINGS) - set(KEYS)):
+        yield Error(
+            f"ECG_URGENT_FINDINGS: expected keys of {', '.join(KEYS)}; "
+            f"received {', '.join(unknown)}",
+            id="gateway.E005",
+        )
 
 
 def _fonts() -> Iterator[CheckMessage]:

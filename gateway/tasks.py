@@ -15,12 +15,14 @@ from gateway import (
     circuits,
     custody,
     doorbell,
+    heatmaps,
     leases,
     pipeline,
     proof,
     retention,
     shadow,
 )
+from gateway.models import Instance
 from gateway.states import State
 
 RINGS_A_SWEEP = 8
@@ -31,6 +33,14 @@ AGE_OUT_S = 60.0
 def analyse(instance_id: int) -> None:  # noqa: ARG001 (the id is for whoever reads the queue)
     """Analyse what waits, batch after batch, until nothing does."""
     pipeline.analyse_waiting()
+
+
+@shared_task(name="gateway.tasks.explain")
+def explain(instance_id: int, key: str) -> None:
+    """Draw where a network saw a finding; a person waits for it."""
+    instance = Instance.objects.filter(pk=instance_id).select_related("model_version").first()
+    if instance is not None:
+        heatmaps.draw_apart(instance, key)
 
 
 @shared_task(name="gateway.tasks.deliver")

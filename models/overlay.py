@@ -19,6 +19,8 @@ from models.page import Corner
 _BLUE: Final = (0, 114, 178)
 _ORANGE: Final = (230, 159, 0)
 _STRENGTH: Final = 0.75
+#: Of a layer at the strongest place: black ink still stands out below it.
+_DENSITY: Final = 0.5
 _CONTOUR_AT: Final = 0.5
 _BAND_SHARE: Final = 0.05
 
@@ -57,6 +59,33 @@ def overlay(
     width = max(1, colour.shape[1] // 700)
     cv2.drawContours(marked, outlines, -1, hue, width, cv2.LINE_AA)
     return np.concatenate([_band(title, colour.shape, hue), marked])
+
+
+def layer(
+    raster: NDArray[np.uint8], region: Sequence[Corner], heat: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Draw a map alone, to be laid over the picture it belongs to.
+
+    Parameters
+    ----------
+    raster, region, heat
+        As for `overlay`; of the raster only the colours count, for the hue.
+
+    Returns
+    -------
+    uint8 (rows, columns, 4)
+        RGBA; transparent where nothing speaks for the finding, never so dense that it hides a line.
+    """
+    colour = np.asarray(raster if raster.ndim == 3 else cv2.cvtColor(raster, cv2.COLOR_GRAY2RGB))
+    placed = _placed(heat, region, colour.shape[:2])
+    hue = _hue(colour, placed)
+    drawn = np.zeros((*placed.shape, 4), np.uint8)
+    drawn[..., :3] = hue
+    drawn[..., 3] = np.rint(255.0 * _DENSITY * placed)
+    level = (placed >= _CONTOUR_AT).astype(np.uint8)
+    outlines, _ = cv2.findContours(level, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, (*hue, 255), max(1, colour.shape[1] // 700), cv2.LINE_AA)
+    return drawn
 
 
 def _placed(

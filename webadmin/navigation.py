@@ -21,6 +21,9 @@ LIFE = (
     ("Transitions", "timeline", "gateway.transition"),
     ("Disposals", "auto_delete", "gateway.disposal"),
 )
+LEARNING = (("Reading list", "ecg", "gateway.view_instance", "reading_list"),)
+"""Screens of their own: title, icon, who may see it, and the name of its address."""
+
 SETUP = (
     ("Peers", "hub", "gateway.peer"),
     ("Routing rules", "alt_route", "gateway.rule"),
@@ -40,6 +43,7 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         {"title": "", "items": front},
         {"title": "The life of an ECG", "items": _items(request, LIFE)},
+        {"title": "Reading and learning", "items": _screens(request, LEARNING)},
         {"title": "Set up", "items": _items(request, SETUP)},
     ]
 
@@ -52,6 +56,16 @@ def stylesheet(_request: HttpRequest) -> str:
 def favicons(_request: HttpRequest) -> list[dict[str, str]]:
     """Return the sign of the Desk in a browser's tab."""
     return [{"rel": "icon", "type": "image/svg+xml", "href": static("webadmin/favicon.svg")}]
+
+
+def _screens(
+    request: HttpRequest, entries: tuple[tuple[str, str, str, str], ...]
+) -> list[dict[str, Any]]:
+    return [
+        {"title": title, "icon": icon, "link": reverse(name)}
+        for title, icon, permission, name in entries
+        if request.user.has_perm(permission)
+    ]
 
 
 def _items(request: HttpRequest, entries: tuple[tuple[str, str, str], ...]) -> list[dict[str, Any]]:

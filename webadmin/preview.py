@@ -34,6 +34,11 @@ FULL_PX = 1600
 THUMBNAIL_PX = 320
 """The longest side of a picture, and of one in a list (shown at half that, for sharp screens)."""
 
+DETAIL_PX = 4800
+"""Of a picture that is looked at closely: all the pixels of a page scanned at 400 dpi."""
+
+_LONGEST_PX = {"thumbnail": THUMBNAIL_PX, "detail": DETAIL_PX}
+
 _AT_ONCE = threading.BoundedSemaphore(2)
 """A large page takes a few hundred megabytes while it is decoded; so many people may do it."""
 
@@ -54,8 +59,8 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
     The reason is plain text with status 422 (the object cannot be shown), 410 (removed by the
     retention policy), 404 (the spool has lost it) or 503 (not now: memory, files or the disk).
     """
-    longest_px = THUMBNAIL_PX if is_small(request) else FULL_PX
-    number = instance.frame_number or 1
+    longest_px = _LONGEST_PX.get(request.GET.get("size", ""), FULL_PX)
+    number = _page(request) or instance.frame_number or 1
     etag = f'"{instance.sha256}-{number}-{longest_px}"'
     answer = get_conditional_response(request, etag=etag)
     if answer is None:
@@ -131,6 +136,12 @@ def frame(instance: Instance) -> Frame:
 def outline(region: list[list[float]] | None) -> str:
     """Return the corners of the tracing as the points of an SVG polygon; empty without them."""
     return " ".join(f"{column:.1f},{row:.1f}" for column, row in region or [])
+
+
+def _page(request: HttpRequest) -> int | None:
+    """Return the number of the page that was asked for, of an object with several."""
+    text = request.GET.get("page", "")
+    return int(text) if text.isdecimal() and len(text) < 5 else None
 
 
 def _reason(text: str, *, status: int) -> HttpResponse:
