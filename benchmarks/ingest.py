@@ -4,6 +4,9 @@ DCMTK's storescu sends, one process an association, the same files to each of th
 several rounds in changing order; a figure is the median of its rounds. Ours flushes each object and
 its row before it answers (so does Orthanc with its SyncStorageArea; storescp flushes nothing).
 Ratios are to the better of the other two.
+
+Beside it the processor time that each spent on a picture: where other work shares the machine it
+tells more than the clock does. With PostgreSQL, what the server spent is not in it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +59,14 @@ class Target:
     port: int
 
 
+@dataclass(frozen=True)
+class Round:
+    """What one round showed: pictures a second, and the taker's processor time a picture."""
+
+    per_s: float
+    processor_ms: float
+
+
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
@@ -71,16 +82,19 @@ def main() -> None:
         folder = Path(name)
         files = {kind: make_files(folder / kind, pictures, kind) for kind in SYNTAX}
         with database(given.postgresql) as url, takers(folder, url) as targets:
-            rates = measure(loads, files, targets, rounds)
+            seen = measure(loads, files, targets, rounds)
     kind = "PostgreSQL" if given.postgresql else "SQLite"
-    print(f"\n{psutil.cpu_count()} cores, {kind}, {pictures} pictures a round, {rounds} rounds")
-    print("Pictures a second:\n")
-    print("| load | ours | Orthanc | storescp --fork | ratio to the better |")
-    print("|---|---|---|---|---|")
+    print(f"\n{psutil.cpu_count()} cores, {kind}, {pictures} pictures a round, {rounds} rounds;")
+    print("pictures a second | milliseconds of processor time a picture\n")
+    names = [target.name for target in targets]
+    print("| load |", " | ".join([*names, "ratio to the better", *names]), "|")
+    print("|" + "---|" * (2 + 2 * len(targets)))
     for load in loads:
-        ours, orthanc, dcmtk = (statistics.median(rates[load, t.name]) for t in targets)
-        ratio = ours / max(orthanc, dcmtk)
-        print(f"| {load.name} | {ours:.1f} | {orthanc:.1f} | {dcmtk:.1f} | {ratio:.2f} |")
+        sent = [seen[load, target.name] for target in targets]
+        ours, *others = rates = [statistics.median(one.per_s for one in rounds) for rounds in sent]
+        spent = [statistics.median(one.processor_ms for one in rounds) for rounds in sent]
+        cells = [f"{rate:.1f}" for rate in rates] + [f"{ours / max(others):.2f}"]
+        print("|", " | ".join([load.name, *cells, *(f"{one:.1f}" for one in spent)]), "|")
 
 
 def make_files(folder: Path, count: int, kind: str) -> list[Path]:
@@ -144,18 +158,33 @@ def measure(
     files: dict[str, list[Path]],
     targets: list[Target],
     rounds: int,
-) -> dict[tuple[Load, str], list[float]]:
-    """Return pictures a second, one figure a round, for each load and taker."""
-    rates: dict[tuple[Load, str], list[float]] = {}
+) -> dict[tuple[Load, str], list[Round]]:
+    """Send every load to every taker, in turn; return the rounds of each."""
+    seen: dict[tuple[Load, str], list[Round]] = {}
     chance = random.Random(1)
     with tqdm(total=len(loads) * rounds * len(targets), desc="sending", unit="round") as bar:
         for load in loads:
             for _ in range(rounds):
                 for target in chance.sample(targets, len(targets)):
-                    took_s = send(load, renamed(files[load.kind]), target)
-                    rates.setdefault((load, target.name), []).append(len(files[load.kind]) / took_s)
+                    fresh = renamed(files[load.kind])
+                    before_s = processor_s(target.port)
+                    took_s = send(load, fresh, target)
+                    spent_ms = 1000 * (processor_s(target.port) - before_s)
+                    one = Round(len(fresh) / took_s, spent_ms / len(fresh))
+                    seen.setdefault((load, target.name), []).append(one)
                     bar.update()
-    return rates
+    return seen
+
+
+def processor_s(port: int) -> float:
+    """Return the processor time so far of who listens on `port`, what it has forked included."""
+    listening = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+    main = psutil.Process(next(c.pid for c in listening if c.laddr.port == port and c.pid))
+    spent_s = 0.0
+    for one in (*main.children(recursive=True), main):
+        with suppress(psutil.NoSuchProcess):  # it has ended, and its time is its parent's now
+            spent_s += sum(one.cpu_times()[:4])
+    return spent_s
 
 
 def renamed(files: list[Path]) -> list[Path]:
