@@ -15,6 +15,11 @@ from pydicom.dataset import Dataset
 
 from dicom_node.elements import data_set
 
+#: Of a Code Value, in characters; what is longer is a Long Code Value (PS3.3 section 8.1).
+MAX_VALUE: Final = 16
+#: What an organization calls its own people by (PS3.3 section 8.2: private schemes begin so).
+LOCAL_SCHEME: Final = "99ECGGATEWAY"
+
 
 @dataclass(frozen=True)
 class Concept:
@@ -25,7 +30,7 @@ class Concept:
     meaning: str
 
     def __post_init__(self) -> None:
-        if len(self.meaning.encode()) > 64 or len(self.value) > 16:
+        if len(self.meaning.encode()) > 64 or len(self.value) > MAX_VALUE:
             raise ValueError(f"({self.value}, {self.scheme}) does not fit its VRs")
 
     def as_item(self) -> Dataset:
@@ -54,8 +59,11 @@ ENGLISH: Final = Concept("en-US", "RFC5646", "English (United States)")
 CHINESE: Final = Concept("zh-CN", "RFC5646", "Chinese (China)")
 LANGUAGES: Final = {concept.value: concept for concept in (ENGLISH, CHINESE)}
 
-# TID 1002, 1004 Observer Context
+# TID 1002, 1003, 1004 Observer Context
 OBSERVER_TYPE: Final = Concept("121005", "DCM", "Observer Type")
+PERSON: Final = Concept("121006", "DCM", "Person")
+PERSON_NAME: Final = Concept("121008", "DCM", "Person Observer Name")
+PERSON_ORGANIZATION: Final = Concept("121009", "DCM", "Person Observer's Organization Name")
 DEVICE: Final = Concept("121007", "DCM", "Device")
 DEVICE_UID: Final = Concept("121012", "DCM", "Device Observer UID")
 DEVICE_NAME: Final = Concept("121013", "DCM", "Device Observer Name")
@@ -94,6 +102,9 @@ PRESENT: Final = Concept("52101004", "SCT", "Present")
 ABSENT: Final = Concept("272519000", "SCT", "Absent")
 UNDETERMINED: Final = Concept("373068000", "SCT", "Undetermined")
 VERDICTS: Final = {"present": PRESENT, "absent": ABSENT, "undetermined": UNDETERMINED}
+
+# PS3.16 Annex D
+REPLACED_REPORT: Final = Concept("121360", "DCM", "Replaced report")
 
 # CID 7005 Contributing Equipment Purposes of Reference
 PROCESSING_EQUIPMENT: Final = Concept("109102", "DCM", "Processing Equipment")

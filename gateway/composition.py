@@ -13,7 +13,7 @@ from dicom_node.errors import DicomError
 from gateway import drafts, leases
 from gateway.drafts import Draft, Pair
 from gateway.leases import LeaseLost, actor, put_back
-from gateway.models import Dispatch, Instance, Peer, Report, Transition
+from gateway.models import Dispatch, Instance, Peer, Report, Review, Transition
 from gateway.outputs import Language, Output
 from gateway.routing import Decision, Meant, Routing
 from gateway.states import Event
@@ -70,21 +70,30 @@ def compose(batch: Sequence[Instance]) -> None:
 
 
 def carry_out(
-    instance: Instance, plan: Iterable[Meant]
+    instance: Instance, plan: Iterable[Meant], review: Review | None = None
 ) -> tuple[tuple[Meant, ...], dict[Pair, Report]]:
     """Return a plan that can be carried out, and its reports; those missing are composed and kept.
+
+    Parameters
+    ----------
+    review
+        The reports are those of this review of the instance; None: those of the network's result.
 
     Raises
     ------
     DicomError
         The source cannot be reported on so; trying again cannot help.
     """
-    draft = drafts.draft(instance, tuple(plan), there=_reports(instance))
-    return draft.plan, _keep(instance, draft.reports)
+    draft = drafts.draft(instance, tuple(plan), _reports(instance, review), review)
+    return draft.plan, _keep(instance, draft.reports, review)
 
 
-def provide(instance: Instance, pairs: Iterable[Pair]) -> dict[Pair, Report]:
+def provide(
+    instance: Instance, pairs: Iterable[Pair], review: Review | None = None
+) -> dict[Pair, Report]:
     """Return the reports of `pairs`; those that do not exist yet are composed and kept.
+
+    As :func:`carry_out`, but nothing stands in for what cannot be composed.
 
     Raises
     ------
@@ -92,9 +101,10 @@ def provide(instance: Instance, pairs: Iterable[Pair]) -> dict[Pair, Report]:
         The source cannot be reported on so; trying again cannot help.
     """
     wanted = tuple(dict.fromkeys(pairs))
-    there = _reports(instance)
-    written, failures = drafts.write(instance, [pair for pair in wanted if pair not in there])
-    there = _keep(instance, written)
+    there = _reports(instance, review)
+    missing = [pair for pair in wanted if pair not in there]
+    written, failures = drafts.write(instance, missing, review)
+    there = _keep(instance, written, review)
     for error in failures.values():
         raise error
     return {pair: there[pair] for pair in wanted}
@@ -143,20 +153,22 @@ def _dispatches(
     return list(rows.values())
 
 
-def _reports(instance: Instance) -> dict[Pair, Report]:
+def _reports(instance: Instance, review: Review | None) -> dict[Pair, Report]:
     return {
         (Output(report.kind), Language(report.language)): report
-        for report in Report.objects.filter(instance=instance)
+        for report in Report.objects.filter(instance=instance, review=review)
     }
 
 
-def _keep(instance: Instance, written: Sequence[Report]) -> dict[Pair, Report]:
-    """Save reports that were composed; return all that the instance has."""
+def _keep(
+    instance: Instance, written: Sequence[Report], review: Review | None
+) -> dict[Pair, Report]:
+    """Save reports that were composed; return all that the instance or its review has."""
     if not written:
-        return _reports(instance)
+        return _reports(instance, review)
     # Whoever composed the same meanwhile made the same bytes; one row of them stays.
     Report.objects.bulk_create(written, ignore_conflicts=True)
-    there = _reports(instance)
+    there = _reports(instance, review)
     kept = {report.spool_name for report in there.values()}
     drafts.remove(report for report in written if report.spool_name not in kept)
     return there

@@ -20,9 +20,9 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from dicom_node.errors import DicomError
-from gateway import composition, leases, routing
+from gateway import composition, leases, reviewing, routing
 from gateway.leases import LeaseLost, put_back
-from gateway.models import Dispatch, Instance, Peer
+from gateway.models import Dispatch, Instance, Peer, Review
 from gateway.outputs import Language, Output
 from gateway.routing import Decision, Meant, Routing
 from gateway.states import Event, State
@@ -36,15 +36,20 @@ LIVE = (Dispatch.Outcome.WAITING, Dispatch.Outcome.STORED, Dispatch.Outcome.REPL
 def settle(batch: Sequence[Instance], who: str) -> list[Instance]:
     """Bring the Dispatches of leased, reported rows up to date; return the rows to go on with."""
     rows: dict[int, list[Dispatch]] = defaultdict(list)
-    found = Dispatch.objects.filter(report__instance__in=batch).select_related("report", "peer")
+    found = Dispatch.objects.filter(report__instance__in=batch).select_related(
+        "report__review", "peer"
+    )
     for row in found.order_by("pk"):
         rows[row.report.instance_id].append(row)
     # Most batches need no tables at all, and none needs them twice.
     tables = functools.cache(Routing)
+    reviews = reviewing.uncomposed(batch)
     ready = []
     for instance in batch:
         try:
             if _settle(instance, rows[instance.pk], who, tables):
+                for review in reviews.get(instance.pk, ()):
+                    reviewing.compose(instance, review)
                 ready.append(instance)
         except LeaseLost as lost:
             log.warning("lease lost", error=str(lost))
@@ -74,7 +79,7 @@ def replace(dispatch: Dispatch, instance: Instance, output: Output) -> None:
     """
     language = Language(dispatch.report.language)
     wanted = Output(dispatch.instead_of or dispatch.report.kind)
-    reports = composition.provide(instance, [(output, language)])
+    reports = composition.provide(instance, [(output, language)], dispatch.report.review)
     meant = Meant(dispatch.peer_id, output, language, instead_of=wanted)
     with transaction.atomic():
         composition.dispatch([meant], reports, rule=dispatch.rule)
@@ -103,9 +108,11 @@ def _settle(
     instance: Instance, rows: list[Dispatch], who: str, tables: Callable[[], Routing]
 ) -> bool:
     refused = [row for row in rows if row.outcome == Dispatch.Outcome.REFUSED]
-    back = {row.peer_id: row.peer for row in refused if row.peer.is_destination}
-    for peer in back.values():
-        _mean_anew(instance, peer, [row for row in rows if row.peer_id == peer.pk])
+    back = {(row.peer_id, row.report.review_id): row for row in refused if row.peer.is_destination}
+    # The network's reports first: those of a review name what they replace.
+    for key, one in sorted(back.items(), key=lambda pair: reviewing.number_of(pair[1])):
+        same = [row for row in rows if (row.peer_id, row.report.review_id) == key]
+        _mean_anew(instance, one.peer, same, one.report.review)
     if off := [row.pk for row in refused if not row.peer.is_destination]:
         Dispatch.objects.filter(pk__in=off, outcome=Dispatch.Outcome.REFUSED).update(
             outcome=Dispatch.Outcome.WAITING, ended_at=None
@@ -115,7 +122,9 @@ def _settle(
     return _route(instance, who, tables())
 
 
-def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> None:
+def _mean_anew(
+    instance: Instance, peer: Peer, rows: Collection[Dispatch], review: Review | None
+) -> None:
     """Mean for a Peer what was once wanted for it, as it is now."""
     receiver = routing.receiver(peer)
     by_language: dict[Language, list[Output]] = defaultdict(list)
@@ -128,7 +137,7 @@ def _mean_anew(instance: Instance, peer: Peer, rows: Collection[Dispatch]) -> No
         for language, outputs in by_language.items()
         for meant in routing.meant_for(receiver, dict.fromkeys(outputs))
     ]
-    feasible, reports = composition.carry_out(instance, plan)
+    feasible, reports = composition.carry_out(instance, plan, review)
     pairs = {(meant.output, meant.language) for meant in feasible}
     superfluous = [
         row
@@ -147,7 +156,9 @@ def _route(instance: Instance, who: str, tables: Routing) -> bool:
     rule = decision.rule.name if decision.rule else ""
     if decision.is_nowhere:
         detail = f"nothing was sent: routing rule {rule} has no destination"
-        leases.advance(instance, Event.DELIVER, actor=who, detail=detail)
+        with transaction.atomic():
+            leases.advance(instance, Event.DELIVER, actor=who, detail=detail)
+            reviewing.sent_nowhere(instance)
         log.info("sent nowhere", instance=instance.pk, rule=rule)
         return False
     if not decision.plan:

@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from dicom_node.errors import DicomError
 from gateway import sources, spool
-from gateway.models import Instance, Report
+from gateway.models import Instance, Report, Review
 from gateway.outputs import Language, Output, chain, usual_outputs
 from gateway.routing import Decision, Meant
 
@@ -53,8 +53,16 @@ def draft_of(instance: Instance, decision: Decision) -> Draft:
     return Draft((), reports, {})
 
 
-def draft(instance: Instance, plan: tuple[Meant, ...], there: Collection[Pair]) -> Draft:
-    """Compose what `plan` needs and is not there; what cannot be is replaced in the plan."""
+def draft(
+    instance: Instance,
+    plan: tuple[Meant, ...],
+    there: Collection[Pair],
+    review: Review | None = None,
+) -> Draft:
+    """Compose what `plan` needs and is not there; what cannot be is replaced in the plan.
+
+    The reports are those of a review of the instance, or of the network's result.
+    """
     reports: list[Report] = []
     failures: dict[Pair, DicomError] = {}
     done = set(there)
@@ -63,7 +71,7 @@ def draft(instance: Instance, plan: tuple[Meant, ...], there: Collection[Pair]) 
         for meant in plan
         if (meant.output, meant.language) not in done
     ):
-        written, failed = write(instance, missing)
+        written, failed = write(instance, missing, review)
         reports += written
         done.update(missing)
         failures |= failed
@@ -75,7 +83,9 @@ def draft(instance: Instance, plan: tuple[Meant, ...], there: Collection[Pair]) 
     return Draft(plan, reports, failures)
 
 
-def write(instance: Instance, pairs: Iterable[Pair]) -> tuple[list[Report], dict[Pair, DicomError]]:
+def write(
+    instance: Instance, pairs: Iterable[Pair], review: Review | None = None
+) -> tuple[list[Report], dict[Pair, DicomError]]:
     """Compose reports and keep their bytes; the rows are not saved yet."""
     by_language: dict[Language, list[Output]] = defaultdict(list)
     for output, language in pairs:
@@ -85,12 +95,12 @@ def write(instance: Instance, pairs: Iterable[Pair]) -> tuple[list[Report], dict
     for language, outputs in by_language.items():
         documents: dict[Output, tuple[Dataset, bytes]] = {}
         try:
-            documents = sources.reports_of(instance, outputs, language)
+            documents = sources.reports_of(instance, outputs, language, review)
         except DicomError:
             # One of them cannot be made: each by itself tells which.
             for output in outputs:
                 try:
-                    documents |= sources.reports_of(instance, [output], language)
+                    documents |= sources.reports_of(instance, [output], language, review)
                 except DicomError as error:
                     failures[output, language] = error
         for output, (ds, content) in documents.items():
@@ -98,6 +108,7 @@ def write(instance: Instance, pairs: Iterable[Pair]) -> tuple[list[Report], dict
             written.append(
                 Report(
                     instance=instance,
+                    review=review,
                     kind=output,
                     language=language,
                     sop_instance_uid=ds.SOPInstanceUID,

@@ -8,16 +8,22 @@ names the one that it replaces, which has to be there to be found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from gateway import doorbell, leases
-from gateway.models import Instance, Review
-from gateway.states import Event, IllegalTransition, State, follow
+from gateway import composition, doorbell, leases
+from gateway.models import Dispatch, Instance, Review
+from gateway.outputs import Language, Output
+from gateway.precedence import PATIENCE_S
+from gateway.routing import Meant
+from gateway.states import WAITING, Event, IllegalTransition, State, follow
 from models.labels import KEYS
 
 log = structlog.get_logger(__name__)
@@ -86,6 +92,101 @@ def order(
         transaction.on_commit(lambda: doorbell.ring(row.pk, State(row.state)), robust=True)
     log.info("reviewed", instance=row.pk, review=review.number)
     return review
+
+
+def uncomposed(batch: Iterable[Instance]) -> dict[int, list[Review]]:
+    """Return the reviews of instances that no reports were composed of yet, first to last."""
+    found: dict[int, list[Review]] = defaultdict(list)
+    for review in Review.objects.filter(instance__in=batch, composed_at=None).order_by("number"):
+        found[review.instance_id].append(review)
+    return found
+
+
+def compose(instance: Instance, review: Review) -> None:
+    """Compose the reports of a review of a leased row, for the Peers of the network's reports.
+
+    Raises
+    ------
+    DicomError, OSError
+        They cannot be composed; trying again helps, or does not.
+    """
+    meant = Dispatch.objects.filter(
+        report__instance=instance,
+        report__review=None,
+        outcome__in=(Dispatch.Outcome.WAITING, Dispatch.Outcome.STORED),
+    )
+    rows = list(meant.select_related("report").order_by("pk"))
+    plan = [
+        Meant(
+            row.peer_id,
+            Output(row.report.kind),
+            Language(row.report.language),
+            Output(row.instead_of) if row.instead_of else None,
+        )
+        for row in rows
+    ]
+    feasible, reports = composition.carry_out(instance, plan, review)
+    with transaction.atomic():
+        # Decided once, though two of us may have composed the same bytes.
+        if _close(Review.objects.filter(pk=review.pk)):
+            rule = next((row.rule for row in rows), "")
+            composition.dispatch(feasible, reports, rule=rule)
+    log.info("review reported", instance=instance.pk, review=review.number, reports=len(reports))
+
+
+def sent_nowhere(instance: Instance) -> None:
+    """Nobody is to get the reports of an instance: there are none to compose of its reviews."""
+    _close(Review.objects.filter(instance=instance))
+
+
+def go_on(instances: Collection[int]) -> None:
+    """Set instances going that were reviewed while somebody worked on them.
+
+    Called in the transaction that has just let them go, after that: whoever orders a review now
+    waits for it, and sees where they stand.
+    """
+    for review in Review.objects.filter(instance__in=instances, composed_at=None):
+        row = Instance.objects.select_for_update().get(pk=review.instance_id)
+        if row.state in WAITING:
+            Instance.objects.filter(pk=row.pk).update(not_before=timezone.now())
+        else:
+            _set_going(row, review)
+
+
+def number_of(row: Dispatch) -> int:
+    """Return the number of the review that a Dispatch is of; 0: of the network's result."""
+    return 0 if row.report.review is None else row.report.review.number
+
+
+def predecessors_first(
+    rows: Sequence[Dispatch], instances: Mapping[int, Instance]
+) -> list[Dispatch]:
+    """Return those of `rows`, all that may still go to one Peer, that replace none of the others.
+
+    What the Peer has turned down again and again holds back what replaces it for no longer than it
+    would hold back another ECG.
+
+    Parameters
+    ----------
+    rows
+        With their reports and the reviews of these.
+    instances
+        The instances of the reports, by primary key.
+    """
+    impatient = timezone.now() - datetime.timedelta(seconds=PATIENCE_S)
+    first: dict[int, int] = {}
+    for row in rows:
+        key, number = row.report.instance_id, number_of(row)
+        owner = instances[key]
+        if owner.attempts <= 1 or owner.state_since >= impatient:
+            first[key] = min(first.get(key, number), number)
+    return [
+        row for row in rows if number_of(row) == first.get(row.report.instance_id, number_of(row))
+    ]
+
+
+def _close(reviews: QuerySet[Review]) -> int:
+    return reviews.filter(composed_at=None).update(composed_at=timezone.now())
 
 
 def _check(findings: Mapping[str, str]) -> None:

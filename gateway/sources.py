@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from django.utils import timezone, translation
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
 import gateway
@@ -16,9 +16,9 @@ from dicom_node import report
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
 from gateway import loops, pages
-from gateway.models import Finding, Installation, Instance, Study
+from gateway.models import Finding, Installation, Instance, Report, Review, Study
 from gateway.outputs import Language, Output
-from gateway.retention import picture_file
+from gateway.retention import picture_file, report_file
 
 
 class SourceRejected(ValueError):
@@ -98,6 +98,7 @@ def _date(header: Dataset) -> datetime.date | None:
         return None
 
 
+_PAGES: Final = (Output.RESULT_PAGE, Output.PDF)
 #: The languages of reports, as RFC 5646 names them.
 _CODES: Final = {Language.ENGLISH: "en-US", Language.CHINESE: "zh-CN"}
 
@@ -106,6 +107,7 @@ def reports_of(
     instance: Instance,
     outputs: Sequence[str] = (Output.BASIC_TEXT, Output.COMPREHENSIVE),
     language: str = Language.ENGLISH,
+    review: Review | None = None,
 ) -> dict[Output, tuple[Dataset, bytes]]:
     """Compose reports of an analysed instance: a function of its file and its rows alone.
 
@@ -115,6 +117,8 @@ def reports_of(
         Values of `Output`.
     language : str
         A value of `Language`.
+    review : Review, optional
+        Of the instance: the reports are verified, and name those that they replace.
 
     Returns
     -------
@@ -129,14 +133,70 @@ def reports_of(
     path = picture_file(instance)
     source = read_header(path)
     number = instance.frame_number or 1
+    names = [str(Output(output)) for output in outputs]
+    result = result_of(instance, source)
     documents = report.compose(
         source,
-        result_of(instance, source),
-        outputs=[str(Output(output)) for output in outputs],
+        result if review is None else review_of(review).of(result),
+        outputs=names,
+        predecessors={} if review is None else predecessors_of(review, names, language),
         speech=speech_of(language),
         picture=lambda: pages.raster(path, number),
     )
     return {Output(name): (ds, report.to_bytes(ds)) for name, ds in documents.items()}
+
+
+def review_of(review: Review) -> report.Review:
+    """Return the row of a review as the value that its reports are composed from."""
+    words = {"undecided": "undetermined"}
+    return report.Review(
+        number=review.number,
+        verdicts={
+            key: cast(report.Verdict, words.get(said, said))
+            for key, said in review.findings.items()
+        },
+        verifier=report.Verifier(review.verifier_name, review.organization, review.verifier_id),
+        verified_at=timezone.localtime(review.reviewed_at),
+        comment=review.comment,
+    )
+
+
+def predecessors_of(
+    review: Review, outputs: Sequence[str], language: str
+) -> dict[str, report.Predecessor]:
+    """Return what the reports of a review replace: the latest of its kind, in its language first.
+
+    Where there is none of that kind, it is another of the network's or of an earlier review: a
+    Peer that refuses a kind now may have taken it then. A Structured Report replaces one.
+
+    Raises
+    ------
+    OSError
+        The bytes of a report, which tell its series, cannot be read.
+    """
+    rows = Report.objects.filter(instance=review.instance_id).select_related("review")
+    earlier = [row for row in rows if row.review is None or row.review.number < review.number]
+    found: dict[str, report.Predecessor] = {}
+    for output in outputs:
+        possible = [row for row in earlier if row.kind not in _PAGES or output in _PAGES]
+        if possible:
+            last = max(
+                possible,
+                key=lambda row: (
+                    row.kind == output,
+                    row.language == language,
+                    row.review.number if row.review else 0,
+                    row.pk,
+                ),
+            )
+            found[output] = _predecessor(last)
+    return found
+
+
+def _predecessor(row: Report) -> report.Predecessor:
+    tags = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"]
+    ds = dcmread(report_file(row), specific_tags=tags)
+    return report.Predecessor(ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID)
 
 
 def speech_of(language: str) -> report.Speech:

@@ -7,14 +7,17 @@ inputs give the same bytes and UIDs: a report composed again after a crash is th
 
 ==================  ===============================================================
 ``result``          AnalysisResult, FindingResult, Joined, Device, ReportError
+``review``          Review, Verifier, Predecessor: the same result, verified by a person
 ``source``          the object: what may be referred to, what is copied from it
 ``attributes``      the attributes that are copied, and which values are legal
 ``region``          corners on a picture
 ``uids``            UIDs as functions of source, result and language
 ``speech``          a language and its translator
 ``wording``         the sentences all documents share
+``statements``      what a source says of itself
+``names``           names as people write them
 ``content``         content items
-``observer``        the device that observed
+``observer``        the person and the device that observed
 ``basic_text``      the tree for people
 ``comprehensive``   the tree for machines
 ``document``        the modules around a tree; the file
@@ -29,7 +32,7 @@ inputs give the same bytes and UIDs: a report composed again after a crash is th
 ==================  ===============================================================
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -57,6 +60,7 @@ from dicom_node.report.result import (
     ReportError,
     Verdict,
 )
+from dicom_node.report.review import Predecessor, Review, Verifier
 from dicom_node.report.source import Source
 from dicom_node.report.speech import ENGLISH, Speech
 from dicom_node.report.tree import ReportNode, render_tree, tree
@@ -71,11 +75,14 @@ __all__ = [
     "FindingResult",
     "FontMissing",
     "Joined",
+    "Predecessor",
     "Raster",
     "ReportError",
     "ReportNode",
+    "Review",
     "Speech",
     "Verdict",
+    "Verifier",
     "compose",
     "render_tree",
     "to_bytes",
@@ -95,6 +102,7 @@ def compose(
     outputs: Sequence[str] = (BASIC_TEXT.name, COMPREHENSIVE.name),
     speech: Speech = ENGLISH,
     picture: Callable[[], Raster] | None = None,
+    predecessors: Mapping[str, Predecessor] | None = None,
     uid_root: str = UUID_ROOT,
 ) -> dict[str, Dataset]:
     """Compose the reports of one analysed object.
@@ -104,6 +112,7 @@ def compose(
     source : Dataset
         The object's header, in any character set.
     result : AnalysisResult
+        Of a network, or as a person has it (`Review.of`): then the documents are verified.
     outputs : sequence of str
         Names of `OUTPUTS`.
     speech : Speech, optional
@@ -111,6 +120,8 @@ def compose(
     picture : callable, optional
         Returns the page that was read, uint8 (rows, columns) or (rows, columns, 3), in whose
         coordinates the result's region is; called once, and only for outputs that show it.
+    predecessors : mapping of str to Predecessor, optional
+        What each of the outputs replaces, where it does.
     uid_root : str, optional
         An organisation's own UID root of at most 39 characters; 2.25 by default.
 
@@ -131,6 +142,7 @@ def compose(
         raise ValueError(f"expected outputs of {', '.join(OUTPUTS)}, received {unknown}")
     checked = Source.of(source)
     uids = DerivedUids.of(checked, result, uid_root, speech)
+    replaced = predecessors or {}
     made = {}
     for name in outputs:
         kind = OUTPUTS[name]
@@ -140,11 +152,13 @@ def compose(
             tree = basic_text_tree(checked, result, speech)
         else:
             tree = comprehensive_tree(checked, result, uids, speech)
-        made[name] = structured_report(kind, checked, result, tree=tree, uids=uids)
+        made[name] = structured_report(
+            kind, checked, result, tree=tree, uids=uids, predecessor=replaced.get(name)
+        )
     if len(made) < len(set(outputs)):
         if picture is None:
             raise ValueError("expected a picture for an output that shows it")
-        made |= _pages(outputs, checked, result, speech, picture(), uids)
+        made |= _pages(outputs, checked, result, speech, picture(), uids, replaced)
     return {name: made[name] for name in outputs}
 
 
@@ -155,6 +169,7 @@ def _pages(
     speech: Speech,
     raster: Raster,
     uids: DerivedUids,
+    replaced: Mapping[str, Predecessor],
 ) -> dict[str, Dataset]:
     # What draws and prints takes time and memory that most processes never need.
     from dicom_node.report.page import page_of
@@ -163,9 +178,22 @@ def _pages(
     sheet = page_of(source, result, speech, rows=raster.shape[0], columns=raster.shape[1])
     made = {}
     if RESULT_PAGE.name in outputs:
-        made[RESULT_PAGE.name] = result_page(source, result, sheet=sheet, raster=raster, uids=uids)
+        made[RESULT_PAGE.name] = result_page(
+            source,
+            result,
+            sheet=sheet,
+            raster=raster,
+            uids=uids,
+            predecessor=replaced.get(RESULT_PAGE.name),
+        )
     if PDF.name in outputs:
         made[PDF.name] = pdf_report(
-            source, result, sheet=sheet, raster=raster, speech=speech, uids=uids
+            source,
+            result,
+            sheet=sheet,
+            raster=raster,
+            speech=speech,
+            uids=uids,
+            predecessor=replaced.get(PDF.name),
         )
     return made

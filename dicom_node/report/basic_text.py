@@ -13,6 +13,7 @@ from dicom_node.report.observer import observer_context
 from dicom_node.report.result import AnalysisResult
 from dicom_node.report.source import Source
 from dicom_node.report.speech import Speech
+from dicom_node.report.statements import stated
 
 
 def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> Dataset:
@@ -20,18 +21,24 @@ def basic_text_tree(source: Source, result: AnalysisResult, speech: Speech) -> D
     say_pages = wording.read_together if source.is_picture else wording.page_read
     descriptions = [
         wording.algorithm(result, speech, *say_pages(result, speech)),
-        *wording.stated(result, speech),
+        *stated(result, speech),
     ]
     return container(
         None,
         codes.ECG_REPORT,
         [
             code("HAS CONCEPT MOD", codes.LANGUAGE, speech.concept),
-            *observer_context(result.device),
+            *observer_context(result),
             container(
                 "CONTAINS",
                 codes.IMPRESSIONS,
-                [text("CONTAINS", codes.IMPRESSION, wording.impression(result, speech))],
+                [
+                    text("CONTAINS", codes.IMPRESSION, wording.impression(result, speech)),
+                    *(
+                        text("CONTAINS", codes.COMMENT, said)
+                        for said in wording.by_reader(result, speech)
+                    ),
+                ],
             ),
             container(
                 "CONTAINS",

@@ -2,7 +2,8 @@
 
 Positives are measurement groups with their probability and the region on the picture; all ten
 findings are qualitative evaluations, each Present, Absent or Undetermined. A negative is never a
-"Finding": software that lists findings would show it as one.
+"Finding": software that lists findings would show it as one. Where a person says otherwise than the
+network, its probability stands in the comment alone.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def comprehensive_tree(
         codes.MEASUREMENT_REPORT,
         [
             code("HAS CONCEPT MOD", codes.LANGUAGE, speech.concept),
-            *observer_context(result.device),
+            *observer_context(result),
             code("HAS CONCEPT MOD", codes.PROCEDURE_REPORTED, codes.ECG_12_LEAD),
             _library(source, result),
             container(
@@ -96,22 +97,16 @@ def _group(
 ) -> Dataset:
     """TID 1501; a finding that is not present is not named as one."""
     named = codes.FINDING_CODES[finding.key]
-    tracked = wording.tracking_identifier(finding, speech)
+    tracked = wording.tracking_identifier(result, finding, speech)
     items = [
         text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, tracked),
         uidref("HAS OBS CONTEXT", codes.TRACKING_UID, uids.derive("tracking", finding.key)),
     ]
     if finding.verdict == "present":
         items.append(code("CONTAINS", codes.FINDING, named))
-    items.append(
-        num(
-            "CONTAINS",
-            codes.PROBABILITY,
-            finding.percent,
-            codes.PERCENT,
-            [code("HAS CONCEPT MOD", codes.FINDING, named)],
-        )
-    )
+    if not finding.is_overridden:
+        of_finding = [code("HAS CONCEPT MOD", codes.FINDING, named)]
+        items.append(num("CONTAINS", codes.PROBABILITY, finding.percent, codes.PERCENT, of_finding))
     for frame, region in result.places_of(finding):
         pictured = source.item("SELECTED FROM", codes.SOURCE, frame)
         items.append(outline("CONTAINS", codes.OUTLINE, source.clip(region), pictured))
@@ -123,8 +118,9 @@ def _evaluations(source: Source, result: AnalysisResult, speech: Speech) -> list
     items = [text("CONTAINS", codes.SUMMARY, wording.summary(result, speech))]
     for finding in result.ordered:
         probability = num("HAS PROPERTIES", codes.PROBABILITY, finding.percent, codes.PERCENT)
+        children = [] if finding.is_overridden else [probability]
         name = codes.FINDING_CODES[finding.key]
-        items.append(code("CONTAINS", name, codes.VERDICTS[finding.verdict], [probability]))
+        items.append(code("CONTAINS", name, codes.VERDICTS[finding.verdict], children))
     say_pages = wording.read_together if source.is_picture else wording.page_read
     comment = wording.comment(result, speech, *say_pages(result, speech))
     items.append(text("CONTAINS", codes.COMMENT, comment))

@@ -83,6 +83,11 @@ def uidref(relationship: Relationship, name: Concept, value: str) -> Dataset:
     return _item(relationship, "UIDREF", name, (), UID=value)
 
 
+def pname(relationship: Relationship, name: Concept, value: str) -> Dataset:
+    """A PNAME item."""
+    return _item(relationship, "PNAME", name, (), PersonName=value)
+
+
 def reference(
     relationship: Relationship,
     value_type: ReferenceType,

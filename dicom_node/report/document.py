@@ -13,10 +13,14 @@ from dicom_node import codes
 from dicom_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.elements import data_set, to_file
 from dicom_node.report.result import AnalysisResult, Device
+from dicom_node.report.review import Predecessor, Review
 from dicom_node.report.source import Source
 from dicom_node.report.uids import DerivedUids
 
 SERIES_DESCRIPTION: Final = "AI ECG result - UNVERIFIED"
+VERIFIED_DESCRIPTION: Final = "ECG result - VERIFIED by a person"
+#: Documents of a review stand this far behind those of the network.
+_REVIEW_SERIES: Final = 100
 _OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)")
 
 
@@ -63,8 +67,8 @@ def header(
         # General Series (PS3.3 C.7.3.1), SR Document Series (C.17.1), General Equipment (C.7.5.1)
         Modality=kind.modality,
         SeriesInstanceUID=uids.derive(kind.name, "series", *of),
-        SeriesNumber=kind.series_number,
-        SeriesDescription=SERIES_DESCRIPTION,
+        SeriesNumber=kind.series_number + (_REVIEW_SERIES if result.review else 0),
+        SeriesDescription=description(result),
         SeriesDate=day,
         SeriesTime=time,
         Manufacturer=result.device.manufacturer,
@@ -80,22 +84,35 @@ def header(
 
 
 def structured_report(
-    kind: Kind, source: Source, result: AnalysisResult, *, tree: Dataset, uids: DerivedUids
+    kind: Kind,
+    source: Source,
+    result: AnalysisResult,
+    *,
+    tree: Dataset,
+    uids: DerivedUids,
+    predecessor: Predecessor | None = None,
 ) -> Dataset:
     """Return a whole SR document around its content tree."""
-    ds = header(kind, source, result, uids=uids, of=())
+    of = () if predecessor is None else (predecessor.sop_instance_uid,)
+    ds = header(kind, source, result, uids=uids, of=of)
     if source.orders:
         ds.ReferencedRequestSequence = ItemSequence(source.orders)
     # SR Document General (C.17.2)
     general = data_set(
         ReferencedPerformedProcedureStepSequence=[],
         CompletionFlag="COMPLETE",
-        VerificationFlag="UNVERIFIED",
+        VerificationFlag=verification_flag(result),
         PreliminaryFlag="PRELIMINARY",
         AuthorObserverSequence=[_author(result.device)],
         PerformedProcedureCodeSequence=[],
         CurrentRequestedProcedureEvidenceSequence=[source.evidence()],
     )
+    if result.review is not None:
+        ds.update(_coding_scheme(result.review))
+        general.update(_verification(result.review, result.device, moment(source, result)))
+    if predecessor is not None:
+        replaced = predecessor.in_study(str(ds.StudyInstanceUID))
+        general.update(data_set(PredecessorDocumentsSequence=[replaced]))
     ds.update(general)
     ds.update(tree)
     return ds
@@ -106,19 +123,64 @@ def to_bytes(ds: Dataset) -> bytes:
     return to_file(ds)
 
 
+def description(result: AnalysisResult) -> str:
+    """Return what a series is called: by whether a person stands behind it."""
+    return SERIES_DESCRIPTION if result.review is None else VERIFIED_DESCRIPTION
+
+
+def verification_flag(result: AnalysisResult) -> str:
+    """Return the Verification Flag."""
+    return "UNVERIFIED" if result.review is None else "VERIFIED"
+
+
 def moment(source: Source, result: AnalysisResult) -> datetime:
-    """Return when it was analysed, on the clock of the source where that is known.
+    """Return when it was judged, on the clock of the source where that is known.
 
     Timezone Offset From UTC speaks for every time of an object, the copied study time included.
     """
     found = _OFFSET.fullmatch(str(source.header.get("TimezoneOffsetFromUTC", "") or "").strip())
     if found is None:
-        return result.analysed_at
+        return result.judged_at
     sign = -1 if found[1] == "-" else 1
     minutes = sign * (60 * int(found[2]) + int(found[3]))
     if abs(minutes) > 14 * 60:
-        return result.analysed_at
-    return result.analysed_at.astimezone(timezone(timedelta(minutes=minutes)))
+        return result.judged_at
+    return result.judged_at.astimezone(timezone(timedelta(minutes=minutes)))
+
+
+def _verification(review: Review, device: Device, at: datetime) -> Dataset:
+    """What a person's word changes (C.17.2): it is final, theirs, and says when."""
+    verifier = review.verifier
+    verifying = data_set(
+        VerifyingOrganization=verifier.organization,
+        VerificationDateTime=at.strftime("%Y%m%d%H%M%S%z"),
+        VerifyingObserverName=verifier.name,
+        VerifyingObserverIdentificationCodeSequence=verifier.codes(),
+    )
+    author = data_set(
+        ObserverType="PSN",
+        PersonName=verifier.name,
+        PersonIdentificationCodeSequence=verifier.codes(),
+        InstitutionName=verifier.organization,
+        InstitutionCodeSequence=[],
+    )
+    return data_set(
+        PreliminaryFlag="FINAL",
+        VerifyingObserverSequence=[verifying],
+        AuthorObserverSequence=[author, _author(device)],
+    )
+
+
+def _coding_scheme(review: Review) -> Dataset:
+    """Say whose scheme it is that people are identified by (C.12.1.1.7), where one is."""
+    if not review.verifier.identification:
+        return Dataset()
+    scheme = data_set(
+        CodingSchemeDesignator=codes.LOCAL_SCHEME,
+        CodingSchemeName="Identification of persons by their organization",
+        CodingSchemeResponsibleOrganization=review.verifier.organization,
+    )
+    return data_set(CodingSchemeIdentificationSequence=[scheme])
 
 
 def _author(device: Device) -> Dataset:

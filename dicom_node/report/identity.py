@@ -9,11 +9,10 @@ from typing import Final
 
 from dicom_node.report import wording
 from dicom_node.report.fonts import Fonts
+from dicom_node.report.names import displayed_name
 from dicom_node.report.source import Source
 from dicom_node.report.speech import Speech
 
-# Where the scripts of East Asia begin.
-_WIDE_FROM: Final = 0x2E80
 # Two groups of a name have 64 characters each (PS3.5 section 6.2), other values at most 64.
 _LONGEST: Final = 200
 
@@ -25,18 +24,6 @@ def name_of(source: Source, fonts: Fonts, speech: Speech) -> str:
     if alphabetic and fonts.family_for(whole) is None:
         whole = alphabetic
     return shown(whole, fonts, speech)
-
-
-def displayed_name(name: str) -> str:
-    """Return a person name as people write it (PS3.5 section 6.2.1).
-
-    The ideographic group first, its components joined; the alphabetic one in brackets behind it.
-    """
-    groups = [group for group in name.split("=")[:2] if group.strip("^ ")]
-    said = [_joined(group) for group in groups]
-    if len(said) == 2:
-        return f"{said[1]} ({said[0]})"
-    return said[0] if said else ""
 
 
 def fields_of(source: Source, fonts: Fonts, speech: Speech) -> list[str]:
@@ -57,12 +44,6 @@ def shown(text: str, fonts: Fonts, speech: Speech, *, longest: int = _LONGEST) -
     """Return a text, or that it cannot be shown."""
     is_shown = len(text) <= longest and fonts.family_for(text) is not None
     return text if is_shown else speech.say(wording.CANNOT_BE_SHOWN)
-
-
-def _joined(group: str) -> str:
-    parts = [part.strip() for part in group.split("^") if part.strip()]
-    is_wide = all(ord(character) >= _WIDE_FROM for part in parts for character in part)
-    return ("" if is_wide else " ").join(parts)
 
 
 def _value(source: Source, keyword: str) -> str:

@@ -1,6 +1,6 @@
-"""The page for people: the ECG with its findings beside it, UNVERIFIED above everything.
+"""The page for people: the ECG with its findings beside it, what it is above everything.
 
-    banner                      what this is
+    banner                      that nobody has verified it, or who has, and when
     name; identity              whose it is, as the source says it
     picture       | ten rows    the page that was read, its tracing outlined; a row for each finding
     remarks                     what has to be known to read it
@@ -33,6 +33,7 @@ from dicom_node.report.sheet import (
 )
 from dicom_node.report.source import Source
 from dicom_node.report.speech import ENGLISH, Speech
+from dicom_node.report.statements import stated
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ _SMALL: Final = Style(20.0, GREY)
 _REMARK: Final = Style(22.0, BLACK)
 _WARNING: Final = Style(22.0, _ALARM, bold=True)
 _SMALLEST_PX: Final = 18.0
-_LONGEST_REMARK: Final = 1000
+_LONGEST_REMARK: Final = 1200
 _SMALLEST_NAME_PX: Final = 26.0
 
 
@@ -93,7 +94,7 @@ def page_of(
         speech, more = ENGLISH, [(wording.NO_FONT, _WARNING)]
     sheet = Sheet(fonts.preferring(speech.say(wording.UNVERIFIED)))
     sheet.marks.append(Box(0, 0, WIDTH_PX, HEIGHT_PX, WHITE))
-    top = _banner(sheet, speech)
+    top = _banner(sheet, result, speech)
     top = _identity(sheet, source, speech, top)
     bottom = _remarks(sheet, [*more, *_said(result, speech)], speech)
     _findings(sheet, result, speech, top, bottom)
@@ -101,10 +102,12 @@ def page_of(
     return sheet
 
 
-def _banner(sheet: Sheet, speech: Speech) -> float:
+def _banner(sheet: Sheet, result: AnalysisResult, speech: Speech) -> float:
     height = 84.0
-    sheet.marks.append(Box(0, 0, WIDTH_PX, height, _ALARM))
-    said = speech.say(wording.UNVERIFIED)
+    sheet.marks.append(Box(0, 0, WIDTH_PX, height, _ALARM if result.review is None else _WELL))
+    said = wording.headline(result, speech)
+    if sheet.fonts.family_for(said) is None:
+        said = speech.say(wording.VERIFIED_BY_A_PERSON)
     line = sheet.fit(said, _BANNER, _WIDTH, smallest_px=_SMALLEST_PX)
     sheet.write(_MARGIN, height / 2 + 0.36 * line.style.size_px, line)
     return height
@@ -140,7 +143,11 @@ def _said(result: AnalysisResult, speech: Speech) -> list[tuple[str, Style]]:
     said = [(text, _WARNING) for text in wording.remarks(result, speech)]
     said += [
         (text, _REMARK)
-        for text in (speech.say(wording.ONLY_THESE), *wording.stated(result, speech))
+        for text in (
+            *(said.replace(wording.NEW_LINE, " ") for said in wording.by_reader(result, speech)),
+            wording.limits(result, speech),
+            *stated(result, speech),
+        )
     ]
     return [*said, (wording.made_by(result, speech), _SMALL)]
 
@@ -189,19 +196,26 @@ def _finding(
     first, second = top + 0.42 * (height - 8.0), top + 0.86 * (height - 8.0)
 
     name = wording.placed(wording.meaning(finding, speech), result, finding, speech)
+    style = Style(26.0, BLACK, bold=is_present)
+    words = {
+        verdict: sheet.line(speech.say(word), Style(21.0, colour, bold=True))
+        for verdict, word in wording.VERDICTS.items()
+    }
+    if finding.is_overridden:
+        sheet.write(left, first, sheet.fit(name, style, right - left, smallest_px=_SMALLEST_PX))
+        sheet.write(left, second, words[finding.verdict])
+        decided = sheet.line(speech.say(wording.DECIDED), _SMALL)
+        sheet.write(right - decided.width_px, second, decided)
+        return
     probability = sheet.line(
         speech.say(wording.PERCENT, value=finding.percent), Style(26.0, colour, bold=True)
     )
     sheet.write(right - probability.width_px, first, probability)
     room = right - left - probability.width_px - 12.0
-    end = sheet.write(
-        left,
-        first,
-        sheet.fit(name, Style(26.0, BLACK, bold=is_present), room, smallest_px=_SMALLEST_PX),
-    )
+    end = sheet.write(left, first, sheet.fit(name, style, room, smallest_px=_SMALLEST_PX))
 
     limit = speech.say(wording.THRESHOLD, value=finding.threshold_percent)
-    if not finding.validated:
+    if wording.is_doubtful(result, finding):
         remark = sheet.line(f"[{speech.say(wording.NOT_VALIDATED_SHORT)}]", _SMALL)
         if end + 8.0 + remark.width_px <= left + room:
             sheet.write(end + 8.0, first, remark)
@@ -210,10 +224,6 @@ def _finding(
     threshold = sheet.line(limit, _SMALL)
     sheet.write(right - threshold.width_px, second, threshold)
 
-    words = {
-        verdict: sheet.line(speech.say(word), Style(21.0, colour, bold=True))
-        for verdict, word in wording.VERDICTS.items()
-    }
     sheet.write(left, second, words[finding.verdict])
     bar_left = left + max(word.width_px for word in words.values()) + 16.0
     bar_right = right - max(threshold.width_px, 190.0) - 16.0

@@ -14,16 +14,26 @@ from pydicom.sequence import Sequence as ItemSequence
 from pydicom.uid import UID
 
 from dicom_node import codes, contexts
-from dicom_node.report.document import PDF, RESULT_PAGE, SERIES_DESCRIPTION, Kind, header, moment
+from dicom_node.report.document import (
+    PDF,
+    RESULT_PAGE,
+    Kind,
+    description,
+    header,
+    moment,
+    verification_flag,
+)
 from dicom_node.report.painting import Raster, paint
 from dicom_node.report.printing import print_pdf
 from dicom_node.report.result import AnalysisResult
+from dicom_node.report.review import Predecessor
 from dicom_node.report.sheet import Sheet
 from dicom_node.report.source import Source
 from dicom_node.report.speech import Speech
 from dicom_node.report.uids import DerivedUids
 
 _DERIVATION: Final = "ECG page with the findings of a network beside it; not verified"
+_DERIVATION_VERIFIED: Final = "ECG page with the findings that a person verified beside it"
 #: What only the transfer syntax may tell; JPEG 2000 can be without loss, but nobody says it is.
 _LOSSY: Final = frozenset(
     {contexts.JPEG_BASELINE, contexts.JPEG_EXTENDED, contexts.JPEG_LS_NEAR, contexts.JPEG_2000}
@@ -32,18 +42,24 @@ _DECIMAL: Final = re.compile(r"\d+(\.\d+)?")
 
 
 def result_page(
-    source: Source, result: AnalysisResult, *, sheet: Sheet, raster: Raster, uids: DerivedUids
+    source: Source,
+    result: AnalysisResult,
+    *,
+    sheet: Sheet,
+    raster: Raster,
+    uids: DerivedUids,
+    predecessor: Predecessor | None = None,
 ) -> Dataset:
     """Return the sheet as a Secondary Capture Image, RGB (PS3.3 section A.8.1)."""
     painted = paint(sheet, raster)
     pixels = painted.tobytes()
-    ds = _page(RESULT_PAGE, source, result, content=pixels, uids=uids)
+    ds = _page(RESULT_PAGE, source, result, content=pixels, uids=uids, predecessor=predecessor)
     # General Series (C.7.3.1): not one of two sides. General Image (C.7.6.1)
     ds.BodyPartExamined = "HEART"
     ds.PatientOrientation = ""
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.DerivationDescription = _DERIVATION
-    ds.ImageComments = SERIES_DESCRIPTION
+    ds.DerivationDescription = _DERIVATION if result.review is None else _DERIVATION_VERIFIED
+    ds.ImageComments = description(result)
     if source.is_picture:
         ds.SourceImageSequence = ItemSequence(
             [source.reference(frame) for frame in result.frames_with(result.frame_number)]
@@ -69,16 +85,17 @@ def pdf_report(
     raster: Raster,
     speech: Speech,
     uids: DerivedUids,
+    predecessor: Predecessor | None = None,
 ) -> Dataset:
     """Return the sheet as an Encapsulated PDF (PS3.3 section A.45.1)."""
     at = moment(source, result)
-    content = print_pdf(sheet, raster, title=SERIES_DESCRIPTION, language=speech.code, made_at=at)
-    ds = _page(PDF, source, result, content=content, uids=uids)
+    content = print_pdf(sheet, raster, title=description(result), language=speech.code, made_at=at)
+    ds = _page(PDF, source, result, content=content, uids=uids, predecessor=predecessor)
     # Encapsulated Document (C.24.2)
     ds.AcquisitionDateTime = ""
-    ds.DocumentTitle = SERIES_DESCRIPTION
+    ds.DocumentTitle = description(result)
     ds.ConceptNameCodeSequence = ItemSequence([codes.ECG_REPORT.as_item()])
-    ds.VerificationFlag = "UNVERIFIED"
+    ds.VerificationFlag = verification_flag(result)
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocumentLength = len(content)
     ds.add_new("EncapsulatedDocument", "OB", content + b"\0" * (len(content) % 2))
@@ -86,13 +103,23 @@ def pdf_report(
 
 
 def _page(
-    kind: Kind, source: Source, result: AnalysisResult, *, content: bytes, uids: DerivedUids
+    kind: Kind,
+    source: Source,
+    result: AnalysisResult,
+    *,
+    content: bytes,
+    uids: DerivedUids,
+    predecessor: Predecessor | None,
 ) -> Dataset:
-    ds = header(kind, source, result, uids=uids, of=(hashlib.sha256(content).hexdigest(),))
+    of = [hashlib.sha256(content).hexdigest()]
+    of += [] if predecessor is None else [predecessor.sop_instance_uid]
+    ds = header(kind, source, result, uids=uids, of=tuple(of))
     # SC Equipment (C.8.6.1)
     ds.ConversionType = "WSD"
     ds.BurnedInAnnotation = "YES"
-    ds.SourceInstanceSequence = ItemSequence([source.reference()])
+    # A page has no other place to name the one that it replaces.
+    replaced = [] if predecessor is None else [predecessor.reference()]
+    ds.SourceInstanceSequence = ItemSequence([source.reference(), *replaced])
     if requests := _requests(source):
         ds.RequestAttributesSequence = ItemSequence(requests)
     return ds

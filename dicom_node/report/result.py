@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from dicom_node.codes import FINDING_CODES
 from dicom_node.errors import DicomError
 from dicom_node.report.attributes import is_uid
+
+if TYPE_CHECKING:
+    from dicom_node.report.review import Review
 
 Verdict = Literal["present", "absent", "undetermined"]
 Corners = tuple[tuple[float, float], ...]
@@ -64,6 +67,9 @@ class FindingResult:
         The page of several it was read on, from 1; None where the result's own says it.
     region : four (column, row) corners, or None
         The tracing on that page; None where the result's own says it.
+    overridden : {"present", "absent", "undetermined"} or None
+        What the network had said where a person says otherwise: then the verdict is the person's,
+        and the probability stands beside nothing but this.
     """
 
     key: str
@@ -73,6 +79,7 @@ class FindingResult:
     validated: bool = False
     frame_number: int | None = None
     region: Corners | None = None
+    overridden: Verdict | None = None
 
     def __post_init__(self) -> None:
         if self.key not in FINDING_CODES:
@@ -82,6 +89,11 @@ class FindingResult:
         if self.verdict not in _ORDER:
             raise ReportError(f"{self.key}: expected a verdict, received {self.verdict!r}")
         _check_place(self.frame_number, self.region)
+
+    @property
+    def is_overridden(self) -> bool:
+        """Whether a person says something else than the network."""
+        return self.overridden is not None
 
     @property
     def percent(self) -> str:
@@ -155,13 +167,15 @@ class AnalysisResult:
         The tracing in the stored picture.
     device : Device
     analysed_at : aware datetime
-        The documents' content date and time.
+        The content date and time of documents that no person has verified.
     quality_note : str or None
         A sentence about the picture for the comment.
     statements : tuple of str
         What the source says of itself in numbers, such as its rate and intervals.
     joined : tuple of Joined
         Pages that were read together; what was read on one of them was read on both.
+    review : Review or None
+        What a person said of it; the verdicts are then that person's (`Review.of`).
     """
 
     findings: tuple[FindingResult, ...]
@@ -175,6 +189,7 @@ class AnalysisResult:
     quality_note: str | None = None
     statements: tuple[str, ...] = ()
     joined: tuple[Joined, ...] = ()
+    review: "Review | None" = None
 
     def __post_init__(self) -> None:
         if self.analysed_at.tzinfo is None:
@@ -186,6 +201,11 @@ class AnalysisResult:
         joined = [frame for pair in self.joined for frame in pair.frames]
         if len(set(joined)) < len(joined):
             raise ReportError(f"expected each page joined with one other, received {joined}")
+
+    @property
+    def judged_at(self) -> datetime:
+        """When the last word was said: by the network, or by the person who verified it."""
+        return self.analysed_at if self.review is None else self.review.verified_at
 
     @property
     def contradicts_itself(self) -> bool:

@@ -65,6 +65,8 @@ class DerivedUids:
             "findings": [_said(finding) for finding in result.ordered],
             "analysed_at": result.analysed_at.isoformat(),
         }
+        if result.review is not None:
+            made_of["review"] = result.review.said()
         if speech.code != ENGLISH.code:
             made_of["language"] = speech.code
         # JSON keeps the parts apart: no part can reach into the next.
@@ -84,9 +86,9 @@ def _said(value: AnalysisResult | FindingResult) -> dict[str, Any]:
 
     A result that existed before these fields did keeps its UIDs.
     """
-    later: dict[str, object] = {"statements": (), "joined": ()}
+    later: dict[str, object] = {"statements": (), "joined": (), "review": None}
     if isinstance(value, FindingResult):
-        later = {"frame_number": None, "region": None}
+        later = {"frame_number": None, "region": None, "overridden": None}
     return {
         name: said
         for name, said in asdict(value).items()

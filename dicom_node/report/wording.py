@@ -4,13 +4,14 @@ Every sentence is marked by `gettext_noop` and said by `Speech.say`: one that is
 stay English in every language.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from dicom_node.codes import FINDING_CODES
-from dicom_node.report.result import AnalysisResult, FindingResult
+from dicom_node.report.names import displayed_name
+from dicom_node.report.result import AnalysisResult, FindingResult, Verdict
 from dicom_node.report.speech import Speech, gettext_noop
+from dicom_node.report.statements import stated
 
 NEW_LINE: Final = "\r\n"
 UNVERIFIED: Final = gettext_noop(
@@ -25,6 +26,13 @@ CONTRADICTION: Final = gettext_noop(
 ONLY_THESE: Final = gettext_noop(
     "Only these ten findings were looked for; ischaemia, infarction and all others were not."
 )
+VERIFIED: Final = gettext_noop("REVIEWED AND VERIFIED by %(name)s, %(organization)s, %(when)s.")
+VERIFIED_BY_A_PERSON: Final = gettext_noop("REVIEWED AND VERIFIED by a person.")
+SAYS_NOTHING_ELSE: Final = gettext_noop(
+    "This report is about these ten findings alone; "
+    "it says nothing of ischaemia, infarction and all others."
+)
+DECIDED: Final = gettext_noop("decided by the reader")
 NOT_VALIDATED: Final = gettext_noop("not validated: too few real ECGs behind it")
 NOT_VALIDATED_SHORT: Final = gettext_noop("not validated")
 
@@ -45,42 +53,6 @@ VERDICTS: Final = {
     "present": gettext_noop("PRESENT"),
     "undetermined": gettext_noop("UNDETERMINED"),
     "absent": gettext_noop("ABSENT"),
-}
-#: What recorders measure, by the names that statements of a source begin with.
-MEASURED: Final = frozenset(
-    {
-        gettext_noop("Ventricular rate"),
-        gettext_noop("Atrial rate"),
-        gettext_noop("Heart rate"),
-        gettext_noop("RR interval"),
-        gettext_noop("P duration"),
-        gettext_noop("PR interval"),
-        gettext_noop("QRS duration"),
-        gettext_noop("QT interval"),
-        gettext_noop("QTc interval"),
-        gettext_noop("QTc interval (Bazett)"),
-        gettext_noop("QTc interval (Fridericia)"),
-        gettext_noop("P axis"),
-        gettext_noop("QRS axis"),
-        gettext_noop("T axis"),
-    }
-)
-UNITS: Final = frozenset({gettext_noop("degrees")})
-_STATEMENT: Final = re.compile(r"(?P<name>.+) (?P<number>[-+.e\d]+) (?P<unit>\S+)")
-#: What was read of a source and what was not: our words, though they come with its own.
-NOTES: Final = {
-    gettext_noop("Computed from the other limb leads: %(leads)s"): re.compile(
-        r"Computed from the other limb leads: (?P<leads>.+)"
-    ),
-    gettext_noop("Flat: %(leads)s"): re.compile(r"Flat: (?P<leads>.+)"),
-    gettext_noop("Read: %(length)s s from second %(start)s of a recording of %(whole)s s"): (
-        re.compile(
-            r"Read: (?P<length>\S+) s from second (?P<start>\S+) of a recording of (?P<whole>\S+) s"
-        )
-    ),
-    gettext_noop("Looked at: the first %(looked)s of %(count)s pages"): re.compile(
-        r"Looked at: the first (?P<looked>\d+) of (?P<count>\d+) pages"
-    ),
 }
 # What stands on the page: whose it is, and what is drawn.
 PATIENT_ID: Final = gettext_noop("Patient ID: %(value)s")
@@ -105,6 +77,13 @@ SHOWN: Final = gettext_noop("Shown: page %(number)s.")
 _FINDING_LINE: Final = gettext_noop(
     "%(finding)s: %(verdict)s (probability %(probability)s %%, threshold %(threshold)s %%)"
 )
+_AGREED_LINE: Final = gettext_noop(
+    "%(finding)s: %(verdict)s "
+    "(the network agrees: probability %(probability)s %%, threshold %(threshold)s %%)"
+)
+_REMARK_OF_READER: Final = gettext_noop("The reader remarks: %(comment)s")
+_OVERRIDDEN: Final = gettext_noop("The network had said otherwise: %(findings)s")
+_ARE_ABSENT: Final = gettext_noop("ABSENT: %(findings)s")
 _SHORT: Final = gettext_noop("%(finding)s %(probability)s %%")
 _VERDICT_OF: Final = gettext_noop("%(finding)s: %(verdict)s")
 _REMARKED: Final = gettext_noop("%(line)s [%(remark)s]")
@@ -112,7 +91,6 @@ _IS_PRESENT: Final = gettext_noop("PRESENT: %(finding)s")
 _IS_UNDETERMINED: Final = gettext_noop("UNDETERMINED: %(finding)s")
 _BELOW: Final = gettext_noop("Below threshold: %(findings)s")
 _PICTURE: Final = gettext_noop("Picture: %(note)s")
-_STATED: Final = gettext_noop("Stated by the source, not by this gateway: %(statements)s")
 _PAGE_READ: Final = gettext_noop("Page %(number)s of the source was read.")
 _TOGETHER: Final = gettext_noop(
     "Pages %(first)s and %(second)s of the source were read together, as one ECG."
@@ -141,17 +119,42 @@ def verdict(finding: FindingResult, speech: Speech) -> str:
     return speech.say(VERDICTS[finding.verdict])
 
 
+def headline(result: AnalysisResult, speech: Speech) -> str:
+    """What stands above everything: that nobody has verified it, or who has, and when."""
+    review = result.review
+    if review is None:
+        return speech.say(UNVERIFIED)
+    return speech.say(
+        VERIFIED,
+        name=displayed_name(review.verifier.name),
+        organization=review.verifier.organization,
+        when=review.verified_at.strftime("%Y-%m-%d %H:%M %z"),
+    )
+
+
+def limits(result: AnalysisResult, speech: Speech) -> str:
+    """What the document says nothing of."""
+    return speech.say(ONLY_THESE if result.review is None else SAYS_NOTHING_ELSE)
+
+
+def is_doubtful(result: AnalysisResult, finding: FindingResult) -> bool:
+    """Whether a finding has to be called not validated: where it is the network's alone."""
+    return not finding.validated and result.review is None
+
+
 def finding_line(result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
     """One finding with its verdict, probability and threshold; its page where there are several."""
-    line = speech.say(
-        _FINDING_LINE,
-        finding=meaning(finding, speech),
-        verdict=verdict(finding, speech),
-        probability=finding.percent,
-        threshold=finding.threshold_percent,
-    )
+    if finding.is_overridden:
+        line = speech.say(
+            _REMARKED,
+            line=_verdict_of(finding, finding.verdict, speech),
+            remark=speech.say(DECIDED),
+        )
+    else:
+        sentence = _FINDING_LINE if result.review is None else _AGREED_LINE
+        line = _with_probability(sentence, finding, finding.verdict, speech)
     line = placed(line, result, finding, speech)
-    return line if finding.validated else remarked(line, NOT_VALIDATED, speech)
+    return remarked(line, NOT_VALIDATED, speech) if is_doubtful(result, finding) else line
 
 
 def placed(line: str, result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
@@ -165,33 +168,53 @@ def placed(line: str, result: AnalysisResult, finding: FindingResult, speech: Sp
 
 
 def impression(result: AnalysisResult, speech: Speech) -> str:
-    """The disclaimer, what is present, what is undetermined, what stayed below; the limits."""
-    lines = [speech.say(UNVERIFIED)]
-    lines += [speech.say(_IS_PRESENT, finding=_short(f, speech)) for f in result.present]
+    """The headline, what is present, what is undetermined, what stayed below; the limits."""
+    lines = [speech.say(_IS_PRESENT, finding=_short(result, f, speech)) for f in result.present]
     lines += remarks(result, speech)
     lines += [
-        speech.say(_IS_UNDETERMINED, finding=_short(finding, speech))
+        speech.say(_IS_UNDETERMINED, finding=_short(result, finding, speech))
         for finding in result.ordered
         if finding.verdict == "undetermined"
     ]
-    if below := [_short(f, speech) for f in result.ordered if f.verdict == "absent"]:
-        lines.append(speech.say(_BELOW, findings=_listed(below, speech)))
-    return NEW_LINE.join([*lines, speech.say(ONLY_THESE)])
+    if below := [_short(result, f, speech) for f in result.ordered if f.verdict == "absent"]:
+        sentence = _BELOW if result.review is None else _ARE_ABSENT
+        lines.append(speech.say(sentence, findings=_listed(below, speech)))
+    return NEW_LINE.join([headline(result, speech), *lines, limits(result, speech)])
 
 
 def summary(result: AnalysisResult, speech: Speech) -> str:
     """The same for a document that has no other text: all ten lines instead of the list."""
-    lines = [speech.say(UNVERIFIED), *remarks(result, speech)]
+    lines = [headline(result, speech), *remarks(result, speech)]
     lines += [finding_line(result, finding, speech) for finding in result.ordered]
-    return NEW_LINE.join([*lines, speech.say(ONLY_THESE)])
+    return NEW_LINE.join([*lines, limits(result, speech)])
 
 
-def tracking_identifier(finding: FindingResult, speech: Speech) -> str:
+def tracking_identifier(result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
     """What viewers print beside the region: of what is not present, never the bare name."""
     said = meaning(finding, speech)
     if finding.verdict != "present":
-        said = speech.say(_VERDICT_OF, finding=said, verdict=verdict(finding, speech))
-    return said if finding.validated else remarked(said, NOT_VALIDATED_SHORT, speech)
+        said = _verdict_of(finding, finding.verdict, speech)
+    doubtful = is_doubtful(result, finding)
+    return remarked(said, NOT_VALIDATED_SHORT, speech) if doubtful else said
+
+
+def by_reader(result: AnalysisResult, speech: Speech) -> list[str]:
+    """What the reader remarks, and what the network had said where the reader says otherwise."""
+    if result.review is None:
+        return []
+    lines = []
+    if result.review.comment:
+        comment = NEW_LINE.join(result.review.comment.splitlines())
+        lines.append(speech.say(_REMARK_OF_READER, comment=comment))
+    overridden = [
+        _with_probability(_FINDING_LINE, finding, finding.overridden, speech)
+        for finding in result.ordered
+        if finding.overridden is not None
+    ]
+    if overridden:
+        said = speech.say(_SEMICOLON).join(overridden)
+        lines.append(speech.say(_OVERRIDDEN, findings=said))
+    return lines
 
 
 def remarks(result: AnalysisResult, speech: Speech) -> list[str]:
@@ -240,33 +263,6 @@ def thresholds(result: AnalysisResult, speech: Speech) -> str:
     return speech.say(_THRESHOLDS, thresholds=speech.say(_SEMICOLON).join(pairs))
 
 
-def stated(result: AnalysisResult, speech: Speech) -> list[str]:
-    """What the source says of itself, as the source's, and what was read of it: lines, or none."""
-    notes = {said: _note(said, speech) for said in result.statements}
-    measured = [_measured(said, speech) for said, note in notes.items() if note is None]
-    lines = [note for note in notes.values() if note is not None]
-    if measured:
-        lines.insert(0, speech.say(_STATED, statements=speech.say(_SEMICOLON).join(measured)))
-    return lines
-
-
-def _note(statement: str, speech: Speech) -> str | None:
-    for sentence, pattern in NOTES.items():
-        if found := pattern.fullmatch(statement):
-            return speech.say(sentence, **found.groupdict())
-    return None
-
-
-def _measured(statement: str, speech: Speech) -> str:
-    """A statement with its name and unit in the language, where known; its number as it is."""
-    found = _STATEMENT.fullmatch(statement)
-    if found is None or found["name"] not in MEASURED:
-        return statement
-    unit = found["unit"]
-    said = speech.say(unit) if unit in UNITS else unit
-    return f"{speech.say(found['name'])} {found['number']} {said}"
-
-
 def page_read(result: AnalysisResult, speech: Speech) -> list[str]:
     """Which page was read, or which together, for documents that cannot refer to them."""
     together = read_together(result, speech)
@@ -284,7 +280,7 @@ def read_together(result: AnalysisResult, speech: Speech) -> list[str]:
 
 def comment(result: AnalysisResult, speech: Speech, *more: str) -> str:
     """What a reader of the numbers has to know."""
-    lines = [speech.say(_NEED_NOT_ADD_UP), speech.say(ONLY_THESE)]
+    lines = [*by_reader(result, speech), speech.say(_NEED_NOT_ADD_UP), limits(result, speech)]
     if doubtful := [meaning(f, speech) for f in result.ordered if not f.validated]:
         lines.append(speech.say(_DOUBTFUL, findings=_listed(doubtful, speech)))
     if result.quality_note:
@@ -292,9 +288,27 @@ def comment(result: AnalysisResult, speech: Speech, *more: str) -> str:
     return NEW_LINE.join([*lines, *more, *stated(result, speech)])
 
 
-def _short(finding: FindingResult, speech: Speech) -> str:
+def _short(result: AnalysisResult, finding: FindingResult, speech: Speech) -> str:
+    if result.review is not None:
+        return meaning(finding, speech)
     short = speech.say(_SHORT, finding=meaning(finding, speech), probability=finding.percent)
     return short if finding.validated else remarked(short, NOT_VALIDATED_SHORT, speech)
+
+
+def _verdict_of(finding: FindingResult, said: Verdict, speech: Speech) -> str:
+    return speech.say(
+        _VERDICT_OF, finding=meaning(finding, speech), verdict=speech.say(VERDICTS[said])
+    )
+
+
+def _with_probability(sentence: str, finding: FindingResult, said: Verdict, speech: Speech) -> str:
+    return speech.say(
+        sentence,
+        finding=meaning(finding, speech),
+        verdict=speech.say(VERDICTS[said]),
+        probability=finding.percent,
+        threshold=finding.threshold_percent,
+    )
 
 
 def _listed(words: Iterable[str], speech: Speech) -> str:

@@ -27,12 +27,12 @@ from report_cases import (
 import gateway
 from dicom_node import measurements, report
 from dicom_node.codes import FINDING_CODES
-from dicom_node.report import wording
+from dicom_node.report import statements, wording
 from gateway.outputs import Language
 from gateway.sources import speech_of
 
 FOLDER = Path(gateway.__file__).parent / "locale" / "zh_Hans" / "LC_MESSAGES"
-WORDING = Path(wording.__file__)
+WORDING = (Path(wording.__file__), Path(statements.__file__))
 REPORTS = ("basic_text", "comprehensive", "enhanced", "comprehensive_3d")
 CHINESE = speech_of(Language.CHINESE)
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -61,7 +61,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Return the sentences that are marked in the code, as ``makemessages`` would collect them."""
     folder = tmp_path_factory.mktemp("marked")
     options = ("--language=Python", "--from-code=UTF-8", "--keyword=gettext_noop")
-    run("xgettext", *options, "-o", folder / "marked.pot", WORDING)
+    run("xgettext", *options, "-o", folder / "marked.pot", *WORDING)
     template = (folder / "marked.pot").read_text()
     (folder / "marked.pot").write_text(template.replace("charset=CHARSET", "charset=UTF-8"))
     run("msgen", "-o", folder / "same.po", folder / "marked.pot")
@@ -112,13 +112,13 @@ def test_findings_are_called_as_their_codes_say() -> None:
 
 def test_every_number_of_a_recorder_has_a_name_in_every_language() -> None:
     known = {one.name for one in measurements._MEASUREMENTS}
-    assert known == wording.MEASURED
+    assert known == statements.MEASURED
     units = {one.unit for one in measurements._MEASUREMENTS}
-    assert units - {"ms", "/min"} == wording.UNITS
+    assert units - {"ms", "/min"} == statements.UNITS
 
 
 def test_notes_on_what_was_read_are_known_by_their_own_words() -> None:
-    for sentence, pattern in wording.NOTES.items():
+    for sentence, pattern in statements.NOTES.items():
         assert pattern.fullmatch(sentence % dict.fromkeys(PLACEHOLDER.findall(sentence), "7"))
 
 

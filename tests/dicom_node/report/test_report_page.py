@@ -28,7 +28,7 @@ from report_cases import (
 from dicom_node import report
 from dicom_node.report import fonts, wording
 from dicom_node.report.fonts import Fonts
-from dicom_node.report.identity import displayed_name
+from dicom_node.report.names import displayed_name
 from dicom_node.report.page import page_of
 from dicom_node.report.painting import paint
 from dicom_node.report.sheet import HEIGHT_PX, WIDTH_PX, Box, Picture, Sheet, Text
