@@ -29,6 +29,7 @@ SETUP = (
     ("Routing rules", "alt_route", "gateway.rule"),
     ("Alert rules", "notification_add", "gateway.alertrule"),
     ("Model versions", "neurology", "gateway.modelversion"),
+    ("Audit trail", "policy", "webadmin.auditlink"),
     ("Users", "person", "auth.user"),
     ("Groups", "group", "auth.group"),
 )

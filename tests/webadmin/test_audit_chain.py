@@ -12,7 +12,7 @@ import pytest
 from desk_rows import analyse, attempt, compose, make_alert, make_association, make_ecg, make_peer
 from desk_rows import mean as mean_for
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -220,7 +220,7 @@ def test_of_two_that_append_at_once_one_leaves_it_to_the_other(whole: Instance) 
     audit.record(audit.Action.READ, actor="ada")
     mine, others = chain._unchained(False), chain._unchained(False)
     chain._append(others)
-    with pytest.raises(chain.IntegrityError):
+    with pytest.raises(IntegrityError):
         chain._append(mine)
     assert chain.extend() == 0
     assert auditing.verify().is_whole

@@ -17,6 +17,7 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     reports,
     rules,
     studies,
+    trail_list,
     transitions,
 )
 
