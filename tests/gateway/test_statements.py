@@ -36,6 +36,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 8
 
 
+sqlite = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="PostgreSQL has no one write lock, and other statements"
+)
+
+
 @pytest.fixture(autouse=True)
 def _apart(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.ECG_SPOOL_DIR = tmp_path / "spool"
@@ -71,6 +76,7 @@ def commits(said: list[str]) -> int:
     return sum(sql == "COMMIT" for sql in said)
 
 
+@sqlite
 def test_a_batch_is_written_in_one_transaction_with_few_statements_a_picture() -> None:
     Peer.objects.create(title="PACS", host="127.0.0.1", port=104, is_destination=True)
     # Made once in the life of a gateway.
@@ -92,6 +98,7 @@ def test_a_batch_is_written_in_one_transaction_with_few_statements_a_picture() -
         assert events[-2:] == ["analyse", "compose"]
 
 
+@sqlite
 def test_a_claim_that_finds_nothing_takes_no_write_lock() -> None:
     with CaptureQueriesContext(connection) as captured:
         assert leases.claim(State.RECEIVED, limit=16) == []
