@@ -26,6 +26,8 @@ LONG_ENOUGH_S = 30.0
 STOP_S = 15.0
 BEHIND_THE_LISTENER = 10
 """The niceness of who works through a backlog: a backlog does not wait as a sender does."""
+BEHIND_EVERYBODY = 19
+"""The niceness of the Trainer, who may be at one training for hours."""
 COLOURS = (36, 32, 33, 35, 34, 31)
 
 
@@ -60,11 +62,15 @@ def cast() -> list[Program]:
     desk += ["--no-control-socket", "--worker-tmp-dir=/tmp"]
     analyst = ["-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]
     courier = ["-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]
+    trainer = ["-Q", "training", "--concurrency=1", "-n", "trainer@%h"]
+    # What a training has loaded is given back when it is through.
+    trainer += ["--max-memory-per-child=600000"]
     programs = [
         Program("listener", [python, str(settings.BASE_DIR / "manage.py"), "listen"]),
         Program("analyst", [*worker, *analyst], niceness=BEHIND_THE_LISTENER),
         Program("courier", [*worker, *courier], niceness=BEHIND_THE_LISTENER),
         Program("herald", [*worker, "-Q", "alerts", "--concurrency=2", "-n", "herald@%h"]),
+        Program("trainer", [*worker, *trainer], niceness=BEHIND_EVERYBODY),
         Program("sweeper", beat),
         Program("desk", desk),
     ]

@@ -21,7 +21,15 @@ LIFE = (
     ("Transitions", "timeline", "gateway.transition"),
     ("Disposals", "auto_delete", "gateway.disposal"),
 )
-LEARNING = (("Reading list", "ecg", "gateway.view_instance", "reading_list"),)
+LEARNING = (
+    ("Reading list", "ecg", "gateway.view_instance", "reading_list"),
+    (
+        "Training runs",
+        "model_training",
+        "webadmin.view_trainingrun",
+        "admin:webadmin_trainingrun_changelist",
+    ),
+)
 """Screens of their own: title, icon, who may see it, and the name of its address."""
 
 SETUP = (

@@ -18,6 +18,7 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     rules,
     studies,
     trail_list,
+    training_runs,
     transitions,
 )
 

@@ -1,0 +1,66 @@
+"""A frozen training set of simulated ECGs, and a champion that is easily beaten."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from desk_rows import drawn, make_ecg
+from django.contrib.auth.models import User
+
+from gateway.states import State
+from models.artifact import CARD, SUMS, Artifact, default_artifact, file_sha256
+from models.labels import KEYS
+from webadmin.models import Label, TrainingItem, TrainingSet
+
+DRAWINGS = 3
+"""So many pages of each finding; several patients show the same one."""
+
+
+@functools.cache
+def page(key: str, seed: int) -> Any:
+    """Return a simulated page as a small picture."""
+    return drawn(key, style="grey", seed=seed)[::2, ::2]
+
+
+def frozen_set(user: User, splits: Mapping[str, Mapping[str, int]]) -> TrainingSet:
+    """Return a training set: split -> finding -> how many ECGs of as many patients show it."""
+    made = TrainingSet.objects.create(name="spring", sha256="ab" * 32, frozen_by=user)
+    for split, counts in splits.items():
+        for key, count in counts.items():
+            for number in range(count):
+                ecg = make_ecg(page(key, 1 + number % DRAWINGS), state=State.DELIVERED)
+                said = {one: "present" if one == key else "absent" for one in KEYS}
+                label = Label.objects.create(
+                    instance=ecg, findings=said, source=Label.Source.SINGLE, decided_by=user
+                )
+                TrainingItem.objects.create(
+                    training_set=made,
+                    instance=ecg,
+                    label=label,
+                    findings=said,
+                    patient_sha256=f"{ecg.pk:064x}",
+                    split=split,
+                )
+    return made
+
+
+def like_the_one_that_ships(
+    folder: Path, *, version: str, turned: tuple[str, ...] = ()
+) -> Artifact:
+    """Write the network that ships under another version, with some opinions turned over."""
+    shutil.copytree(default_artifact(), folder)
+    card = json.loads((folder / CARD).read_text())
+    card |= {"name": "ecg-test", "version": version}
+    for key in turned:
+        for name in ("scale", "shift"):
+            card["calibration"][name][key] *= -1.0
+    (folder / CARD).write_text(json.dumps(card))
+    names = [line.split()[1] for line in (folder / SUMS).read_text().splitlines()]
+    sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
+    (folder / SUMS).write_text(sums)
+    return Artifact.load(folder).verify()
