@@ -98,6 +98,7 @@ def store(
     calling_title: str,
     timeouts: Timeouts | None = None,
     on_outcome: Callable[[int, StoreOutcome], None] | None = None,
+    is_wanted: Callable[[int], bool] | None = None,
 ) -> list[StoreOutcome]:
     """Send DICOM files on one association (C-STORE, PS3.4 Annex B).
 
@@ -118,6 +119,9 @@ def store(
         Called with the index of a path and its outcome as soon as that is known, before the next
         object is sent: what was answered can be kept though the rest takes long, or this process
         ends. What it raises aborts the association and is passed on.
+    is_wanted : callable, optional
+        Asked with the index of a path before it is sent, when the outcomes of those before it are
+        known. What is not wanted after all has the kind ``retry`` and is not sent.
 
     Returns
     -------
@@ -148,6 +152,10 @@ def store(
         for number, parcel in enumerate(parcels, start=1):
             if parcel.fault is not None:
                 add(StoreOutcome("", None, "refused", parcel.fault))
+                continue
+            if not broken and is_wanted is not None and not is_wanted(number - 1):
+                uid = parcel.sop_instance_uid
+                add(StoreOutcome(uid, None, "retry", "not sent after what came before it"))
                 continue
             is_sent = not broken and call.association.is_established
             outcome = _send(call, parcel, message_id=number % 0xFFFF + 1) if is_sent else None

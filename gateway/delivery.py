@@ -13,10 +13,21 @@ from collections.abc import Sequence
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from dicom_node.errors import DicomError
-from gateway import circuits, dispatching, doorbell, evidence, leases, peers, precedence, routing
+from gateway import (
+    circuits,
+    dispatching,
+    doorbell,
+    evidence,
+    leases,
+    peers,
+    precedence,
+    reviewing,
+    routing,
+)
 from gateway.circuits import NotNow
 from gateway.leases import LeaseLost, actor
 from gateway.models import Delivery, Dispatch, Instance, Peer
@@ -25,6 +36,8 @@ from gateway.sending import Attempt, send, unsent
 from gateway.states import Event, State
 
 log = structlog.get_logger(__name__)
+
+GONE = (State.DELIVERED, State.PROVEN, State.FAILED)
 
 
 def deliver(batch: Sequence[Instance]) -> None:
@@ -45,15 +58,12 @@ def deliver(batch: Sequence[Instance]) -> None:
     except DatabaseError as error:
         log.error("left to their leases", rows=len(ready), error=repr(error))
         return
-    if any(0 < attempt.wait_s <= circuits.BUSY_S for attempt in attempts):
-        doorbell.ring(0, State.REPORTED, in_s=circuits.BUSY_S)
+    _let_others_go(ready, attempts)
 
 
 def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
-    """Send a Peer what waits for it, and what stands in for what it refuses.
-
-    Of each patient one ECG an association: whether the next may go shows when it is there.
-    """
+    """Send a Peer what waits for it, and what stands in for what it refuses."""
+    patients = precedence.patients_of(ready.values())
     tried: dict[int, Attempt] = {}
     stuck: dict[int, Attempt] = {}
     while True:
@@ -62,21 +72,51 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
         stuck |= _stand_in(
             peer, [row for row in _waiting(peer, ready) if row.pk not in stuck], ready
         )
-        over = tried.keys() | stuck.keys()
-        fresh = [row for row in _waiting(peer, ready) if row.pk not in over]
-        due = precedence.in_turn(peer, fresh, ready)
+        over = tried | stuck
+        waiting = [row for row in _waiting(peer, ready) if not _is_refused(over.get(row.pk))]
+        first = reviewing.predecessors_first(waiting, ready)
+        fresh = [row for row in first if row.pk not in over]
+        due = precedence.in_turn(peer, fresh, patients)
         if not due:
             behind = "an earlier ECG of this patient goes first"
-            stuck |= {row.pk: unsent(row, peer, behind, circuits.BUSY_S) for row in fresh}
+            stuck |= {row.pk: unsent(row, peer, behind, precedence.BEHIND_S) for row in fresh}
             break
         try:
             with circuits.call(peer) as call:
-                sent = send(call, due, renew=lambda: _renew(ready))
+                sent = send(call, due, patients=patients, renew=lambda: _renew(ready))
         except NotNow as rest:
             stuck |= {row.pk: _left_alone(peer, row, rest, ready) for row in fresh}
             break
         tried |= {attempt.dispatch.pk: attempt for attempt in sent}
     return list((tried | stuck).values())
+
+
+def _is_refused(attempt: Attempt | None) -> bool:
+    return attempt is not None and attempt.row.outcome == Delivery.Outcome.REFUSED
+
+
+def _let_others_go(ready: dict[int, Instance], attempts: Sequence[Attempt]) -> None:
+    """Let those go on that waited for these: the next of each patient, and who looked too soon.
+
+    After the commit: a Courier that holds a row back looks again then, so that of two that meet one
+    sees the other.
+    """
+    patients = precedence.patients_of(ready.values())
+    gone = {patients[n] for n, row in ready.items() if n in patients and row.state in GONE}
+    woken = precedence.wake_next(gone)
+    behind: dict[int, list[Dispatch]] = {}
+    for attempt in attempts:
+        if attempt.wait_s == precedence.BEHIND_S:
+            behind.setdefault(attempt.row.peer_id, []).append(attempt.dispatch)
+    for rows in behind.values():
+        due = precedence.in_turn(rows[0].peer, rows, patients)
+        waiting = Instance.objects.filter(state=State.REPORTED, lease_token=None)
+        numbers = {row.report.instance_id for row in due}
+        woken += waiting.filter(pk__in=numbers).update(not_before=timezone.now())
+    if woken:
+        doorbell.ring(0, State.REPORTED)
+    elif any(0 < attempt.wait_s <= circuits.BUSY_S for attempt in attempts):
+        doorbell.ring(0, State.REPORTED, in_s=circuits.BUSY_S)
 
 
 def _left_alone(peer: Peer, row: Dispatch, rest: NotNow, ready: dict[int, Instance]) -> Attempt:
@@ -97,12 +137,13 @@ def _renew(ready: dict[int, Instance]) -> None:
 
 
 def _waiting(peer: Peer, ready: dict[int, Instance]) -> list[Dispatch]:
-    """Return what waits for `peer`, oldest instance first."""
+    """Return what waits for `peer`: oldest instance first, of each what was said first."""
     rows = Dispatch.objects.filter(
         report__instance__in=ready, peer=peer, outcome=Dispatch.Outcome.WAITING
     )
-    ordered = rows.order_by("report__instance_id", "report__kind", "pk")
-    return list(ordered.select_related("report"))
+    said = F("report__review__number").asc(nulls_first=True)
+    ordered = rows.order_by("report__instance_id", said, "report__kind", "pk")
+    return list(ordered.select_related("report__review"))
 
 
 def _stand_in(
@@ -155,6 +196,7 @@ def _conclude_all(ready: dict[int, Instance], attempts: Sequence[Attempt], who: 
             delivered.append(number)
     # An archive may have shown that it keeps the first report before it got the last.
     evidence.conclude(delivered)
+    reviewing.go_on(ready)
 
 
 def _put_off(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from django.utils import timezone
 from dicom_node import scu
 from dicom_node.errors import AssociationError, DicomError, NoAcceptedContext
 from dicom_node.status import Status
-from gateway import evidence, leases, peers, retention
+from gateway import evidence, leases, peers, precedence, retention
 from gateway.circuits import Call
 from gateway.models import Delivery, Dispatch, Peer, RefusedOutput
 from gateway.outputs import SOP_CLASSES, chain
@@ -36,6 +36,8 @@ class Attempt:
     """Whether the Peer's answer, or that it cannot be sent to it, is in the row."""
     is_kept: bool = False
     """Whether the row is committed."""
+    is_behind: bool = False
+    """Whether it was not sent because one of its patient before it was not stored."""
     is_peers: bool = False
     """Whether the Peer is out of resources: its trouble, not the report's."""
     wait_s: float = 0.0
@@ -51,13 +53,22 @@ class Attempt:
         return f"{self.row.peer.title}: {status}{self.row.reason}"
 
 
-def send(call: Call, rows: Sequence[Dispatch], *, renew: Callable[[], None]) -> list[Attempt]:
+def send(
+    call: Call,
+    rows: Sequence[Dispatch],
+    *,
+    patients: Mapping[int, str],
+    renew: Callable[[], None],
+) -> list[Attempt]:
     """Try to store reports at the Peer of `call`; write an attempt for each, and what it brought.
 
     Parameters
     ----------
     rows
         What is sent, in this order; of a trial the first alone.
+    patients
+        The Patient ID of their instances, by primary key: after one that was not stored no other
+        of its patient is sent.
     renew
         Called in the transaction that writes an answer: the rest may take longer than a lease.
     """
@@ -74,14 +85,31 @@ def send(call: Call, rows: Sequence[Dispatch], *, renew: Callable[[], None]) -> 
         except OSError as error:
             attempt.row.reason = f"spool: {error}"[: leases.TEXT_LENGTH]
     if files:
-        _store(call, files, renew)
+
+        def is_wanted(index: int) -> bool:
+            attempt, _ = files[index]
+            before = attempts[: attempts.index(attempt)]
+            attempt.is_behind = any(_holds_back(one, attempt, patients) for one in before)
+            return not attempt.is_behind
+
+        _store(call, files, is_wanted, renew)
     for attempt in attempts:
         if not attempt.is_known and call.wait_s:
             attempt.wait_s = call.wait_s
+        elif attempt.is_behind:
+            attempt.wait_s = precedence.BEHIND_S
     with transaction.atomic():
-        _write([attempt for attempt in attempts if not attempt.is_kept])
+        _write([a for a in attempts if not (a.is_kept or a.is_behind)])
         _remember(peer, attempts)
     return attempts
+
+
+def _holds_back(one: Attempt, other: Attempt, patients: Mapping[int, str]) -> bool:
+    """Return whether `one`, which came before, keeps `other` from being sent now."""
+    first, second = (each.dispatch.report.instance_id for each in (one, other))
+    is_open = one.row.outcome == Delivery.Outcome.RETRY or one.is_unwanted
+    patient = patients.get(first, "")
+    return is_open and first != second and patient != "" and patient == patients.get(second)
 
 
 def unsent(row: Dispatch, peer: Peer, reason: str, wait_s: float) -> Attempt:
@@ -106,8 +134,13 @@ def _write(attempts: Sequence[Attempt]) -> None:
         )
 
 
-def _store(call: Call, files: Sequence[tuple[Attempt, Path]], renew: Callable[[], None]) -> None:
-    """Send `files`; write each answer as it comes."""
+def _store(
+    call: Call,
+    files: Sequence[tuple[Attempt, Path]],
+    is_wanted: Callable[[int], bool],
+    renew: Callable[[], None],
+) -> None:
+    """Send `files` as far as each is wanted when its turn comes; write each answer as it comes."""
 
     def keep(index: int, outcome: scu.StoreOutcome) -> None:
         attempt, _ = files[index]
@@ -136,6 +169,7 @@ def _store(call: Call, files: Sequence[tuple[Attempt, Path]], renew: Callable[[]
             calling_title=settings.ECG_AE_TITLE,
             timeouts=peers.timeouts(),
             on_outcome=keep,
+            is_wanted=is_wanted,
         )
     except DicomError as error:
         if isinstance(error, AssociationError) and error.retryable:

@@ -350,6 +350,25 @@ def test_who_comes_second_waits_for_a_courier_that_has_the_first() -> None:
         assert archive.stored == [uid(first), uid(second)]
 
 
+def test_a_hundred_ecgs_of_one_patient_go_in_their_order_and_each_is_looked_at_a_few_times() -> (
+    None
+):
+    with ScriptedArchive(0x0000) as archive:
+        peer = destination(archive.entity_args)
+        rows = [result(peer, patient="UNKNOWN") for _ in range(100)]
+        # Two Couriers have them, and the one with the later ones is first.
+        early, late = (leases.claim(State.REPORTED, limit=8) for _ in range(2))
+        deliver(late)
+        deliver(early)
+        claims = 0
+        while claimed := leases.claim(State.REPORTED, limit=8):
+            claims += 1
+            deliver(claimed)
+        assert archive.stored == [uid(row) for row in rows]
+        assert archive.associations <= 15
+        assert claims <= 30
+
+
 def test_a_result_that_is_turned_down_for_minutes_holds_the_next_no_longer() -> None:
     with ScriptedArchive(0x0110) as archive:
         peer = destination(archive.entity_args)
@@ -363,7 +382,8 @@ def test_a_result_that_is_turned_down_for_minutes_holds_the_next_no_longer() -> 
         archive.status = lambda event: (
             0x0110 if str(event.request.AffectedSOPInstanceUID) == uid(first) else 0
         )
-        deliver(take_all())
+        for _ in range(2):
+            deliver(take_all())
     assert instance_of(second).state == State.DELIVERED
     assert instance_of(first).state == State.REPORTED
 
