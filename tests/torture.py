@@ -55,6 +55,9 @@ HARMLESS = ("file without a row", "reception that never ended")
 
 RECOVERY_S = 240.0
 FROZEN_S = 4.0
+PATIENTS = 7
+"""So few that some always wait for another of theirs."""
+
 RESENT = 50
 """So many that were answered are sent again in the end."""
 
@@ -134,7 +137,9 @@ class Stream:
             number = len(self.answered)
             accession = f"T{number}"
             raster = self._rasters[number % len(self._rasters)]
-            save_picture(self._folder / f"{accession}.dcm", raster, accession_number=accession)
+            path = self._folder / f"{accession}.dcm"
+            patient = f"P{number % PATIENTS}"
+            save_picture(path, raster, accession_number=accession, patient_id=patient)
             self.answered[accession] = False
             self.send(accession)
             known = self._chance.choice(list(self.answered))
