@@ -226,12 +226,14 @@ def _earlier(arrival: Arrival) -> tuple[int | None, int | None]:
 def _association(arrival: Arrival) -> int | None:
     if not arrival.association_id:
         return None
-    of_uid = Association.objects.filter(uid=arrival.association_id)
-    if (known := of_uid.values_list("pk", flat=True).first()) is not None:
-        return known
-    return Association.objects.create(
+    row = Association(
         uid=arrival.association_id,
         calling_title=arrival.sender,
         address=arrival.association_address,
         outcome=Association.Outcome.ACCEPTED,
-    ).pk
+    )
+    # One statement, whether the row is there or not; its address is the same in either case.
+    Association.objects.bulk_create(
+        [row], update_conflicts=True, unique_fields=["uid"], update_fields=["address"]
+    )
+    return row.pk
