@@ -180,7 +180,8 @@ class TrainingRunAdmin(MachineFacts[TrainingRun]):
         """Ask what to train on, and start."""
         if not self.has_start_permission(request) or request.user.is_anonymous:
             raise PermissionDenied
-        form = StartForm(request.POST or None, initial={"training_set": request.GET.get("set")})
+        chosen = request.GET.get("set") or TrainingSet.objects.values_list("pk", flat=True).first()
+        form = StartForm(request.POST or None, initial={"training_set": chosen})
         if request.method == "POST" and form.is_valid():
             try:
                 run = retraining.start(
