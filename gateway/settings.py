@@ -151,6 +151,11 @@ for _name, _period_s in (
         "schedule": _period_s,
         "options": {"expires": _period_s},
     }
+CELERY_BEAT_SCHEDULE["curate"] = {
+    "task": "webadmin.tasks.sweep_curation",
+    "schedule": 300.0,
+    "options": {"expires": 300.0},
+}
 CELERY_BEAT_SCHEDULE["tidy"] = {"task": "gateway.tasks.tidy", "schedule": 3600.0}
 if ECG_KEEP_PICTURES_DAYS or ECG_KEEP_REPORTS_DAYS or ECG_KEEP_RECORDS_DAYS:
     CELERY_BEAT_SCHEDULE["age_out"] = {"task": "gateway.tasks.age_out", "schedule": 86_400.0}

@@ -87,7 +87,7 @@ def to_folder(
     *,
     actor: str,
     test_purpose: str = "",
-    on_ecg: Callable[[], None] = lambda: None,
+    on_ecg: Callable[[], object] = lambda: None,
 ) -> Exported:
     """Write an export into a new folder; it appears when it is whole.
 
@@ -131,7 +131,7 @@ def write(
     *,
     actor: str,
     test_purpose: str = "",
-    on_ecg: Callable[[], None] = lambda: None,
+    on_ecg: Callable[[], object] = lambda: None,
 ) -> Exported:
     """Hand every file of an export to `put`, under its name in the folder.
 

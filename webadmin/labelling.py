@@ -17,6 +17,7 @@ from gateway.models import Instance
 from models.labels import KEYS
 from webadmin import audit
 from webadmin.models import Label, Reading
+from webadmin.words import MEANINGS, SHORT, Badge
 
 Words = Mapping[str, str]
 Word = Reading.Word
@@ -42,10 +43,16 @@ def faults(words: Words) -> list[str]:
         found.append(f"expected findings of {', '.join(KEYS)}; received {', '.join(unknown)}")
     if strange := sorted(set(words.values()) - set(Word.values)):
         found.append(f"expected the words {', '.join(Word.values)}; received {', '.join(strange)}")
-    others = [key for key in KEYS if key != NORMAL and words.get(key) == Word.PRESENT]
-    if words.get(NORMAL) == Word.PRESENT and others:
-        found.append(f"normal cannot be present beside {', '.join(others)}")
+    if contradicts_itself(words):
+        others = ", ".join(key for key in present(words) if key != NORMAL)
+        found.append(f"normal cannot be present beside {others}")
     return found
+
+
+def contradicts_itself(words: Words) -> bool:
+    """Return whether an ECG would be normal and show something else."""
+    shown = present(words)
+    return NORMAL in shown and len(shown) > 1
 
 
 def decided(words: Words) -> list[str]:
@@ -115,6 +122,30 @@ def write(
         label=label.pk, source=str(source),
     )  # fmt: skip
     return label
+
+
+def badge(key: str, word: str) -> Badge:
+    """Return a word as a coloured one with its shape; a normal ECG is good news."""
+    match word:
+        case Word.PRESENT:
+            tone = "good" if key == NORMAL else "bad"
+            return Badge(str(Word.PRESENT.label), tone, "radio_button_checked")
+        case Word.ABSENT:
+            return Badge(str(Word.ABSENT.label), "quiet", "radio_button_unchecked")
+        case Word.UNDECIDED:
+            return Badge(str(Word.UNDECIDED.label), "warn", "help")
+    return Badge(UNREADABLE_COMMENT, "warn", "visibility_off")
+
+
+def badges(words: Words) -> list[Badge]:
+    """Return what is present and what is undecided, each as one coloured word for a list."""
+    shown = []
+    for key in KEYS:
+        if (word := words.get(key, "")) != Word.ABSENT:
+            one = badge(key, word)
+            text = SHORT[key] if word == Word.PRESENT else f"{SHORT[key]}?"
+            shown.append(Badge(text, one.tone, one.icon, f"{MEANINGS[key]}: {one.text.lower()}"))
+    return shown
 
 
 def of_keys(keys: Iterable[str], unknown: Iterable[str] = ()) -> dict[str, str]:

@@ -23,6 +23,15 @@ LIFE = (
 )
 LEARNING = (
     ("Reading list", "ecg", "gateway.view_instance", "reading_list"),
+    ("Curation", "fact_check", "webadmin.view_assignment", "curation"),
+    ("Labels", "label", "webadmin.view_label", "admin:webadmin_label_changelist"),
+    ("Guidelines", "menu_book", "webadmin.view_guideline", "admin:webadmin_guideline_changelist"),
+    (
+        "Training sets",
+        "ac_unit",
+        "webadmin.view_trainingset",
+        "admin:webadmin_trainingset_changelist",
+    ),
     (
         "Training runs",
         "model_training",

@@ -127,7 +127,10 @@ def record(
     )  # fmt: skip
     if assignment is None and decision in _DECIDED:
         _label(reading, reader)
-    curation.after(reading)
+    try:
+        curation.after(reading)
+    except curation.NotYours as error:
+        raise NotRecorded(str(error)) from error
     if verify:
         _verify(reading, reader)
     return reading

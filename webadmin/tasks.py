@@ -7,7 +7,7 @@ from typing import Final
 
 from celery import shared_task
 
-from webadmin import retraining
+from webadmin import curation, retraining
 
 LONGEST_S: Final = 10 * 86_400
 """A training may take days on a small machine; how far it is stands in its row."""
@@ -26,3 +26,9 @@ def train(run: int) -> None:  # noqa: ARG001 (the id is for whoever reads the qu
 def sweep_training() -> None:
     """Take up the runs whose bell was lost, and those whose Trainer has died."""
     train(0)
+
+
+@shared_task(name="webadmin.tasks.sweep_curation")
+def sweep_curation() -> None:
+    """Fill up the queues of ECGs that people are to read."""
+    curation.fill()

@@ -42,6 +42,8 @@ ENOUGH_TEST: Final = 10
 ENOUGH_TRAINING: Final = 10
 """So many ECGs have to show a finding before a split says anything of it."""
 
+NAME_LENGTH: Final = 100
+
 _BATCH: Final = 1000
 
 
@@ -112,7 +114,7 @@ def freeze(name: str, user: User, *, note: str = "") -> TrainingSet:
         No labelled ECG is here, the name is taken, or a set holds exactly the same.
     """
     name = name.strip()
-    if not name or len(name) > TrainingSet._meta.get_field("name").max_length:
+    if not 0 < len(name) <= NAME_LENGTH:
         raise NotFrozen("expected a name of 1 to 100 characters")
     if TrainingSet.objects.filter(name=name).exists():
         raise NotFrozen("a training set of this name exists: sets are never changed, take another")

@@ -10,7 +10,9 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     deliveries,
     dispatches,
     disposals,
+    guidelines,
     instances,
+    labels,
     model_versions,
     peers,
     people,
@@ -19,6 +21,7 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     studies,
     trail_list,
     training_runs,
+    trainingsets,
     transitions,
 )
 

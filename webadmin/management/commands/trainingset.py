@@ -124,7 +124,7 @@ class Command(BaseCommand):
                     options["folder"],
                     actor=user.get_username(),
                     test_purpose=purpose,
-                    on_ecg=lambda: bar.update() and None,
+                    on_ecg=bar.update,
                 )
             except export.NotExported as error:
                 raise CommandError(str(error)) from None
