@@ -1,15 +1,23 @@
-"""Users and groups: Django's own screens in Unfold's clothes."""
+"""Users and groups: Django's own screens in Unfold's clothes.
+
+Who may change accounts could otherwise make himself mightier than his role: by the mark of a
+superuser, by single permissions, by a group with more permissions, or by another's password. So
+these are for superusers, and so is the account of one.
+"""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from webadmin.unfolded import BaseGroupAdmin, BaseUserAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+FOR_SUPERUSERS = ("is_superuser", "user_permissions")
 
 
 @admin.register(User)
@@ -21,9 +29,23 @@ class UserAdmin(BaseUserAdmin):
     change_password_form = AdminPasswordChangeForm
     filter_horizontal = ()  # two lists side by side are wider than a page
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if request.user.is_superuser else (*fields, *FOR_SUPERUSERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+
 
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin):
-    """What a group of people may look at."""
+    """What a group of people may do; the roles among them are made by ``manage.py roles``."""
 
     filter_horizontal = ()
+
+
+def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
+    return user is None or not user.is_superuser or bool(request.user.is_superuser)
