@@ -83,6 +83,9 @@ _AGREED_LINE: Final = gettext_noop(
 )
 _REMARK_OF_READER: Final = gettext_noop("The reader remarks: %(comment)s")
 _OVERRIDDEN: Final = gettext_noop("The network had said otherwise: %(findings)s")
+_PROBABILITIES: Final = gettext_noop(
+    "Probabilities are the network's; they stand where it says the same as the reader."
+)
 _ARE_ABSENT: Final = gettext_noop("ABSENT: %(findings)s")
 _SHORT: Final = gettext_noop("%(finding)s %(probability)s %%")
 _VERDICT_OF: Final = gettext_noop("%(finding)s: %(verdict)s")
@@ -214,6 +217,8 @@ def by_reader(result: AnalysisResult, speech: Speech) -> list[str]:
     if overridden:
         said = speech.say(_SEMICOLON).join(overridden)
         lines.append(speech.say(_OVERRIDDEN, findings=said))
+    if len(overridden) < len(result.findings):
+        lines.append(speech.say(_PROBABILITIES))
     return lines
 
 

@@ -63,3 +63,23 @@ def test_the_documents_are_as_stated() -> None:
         assert len(ds.SOPInstanceUID) <= 44
         assert not any(element.tag.is_private for element in ds.iterall())
     assert len(made) == len(REPORT_CLASSES)
+
+
+def test_the_documents_of_a_review_are_as_stated() -> None:
+    statement = STATEMENT.read_text()
+    found = result()
+    verified = report.Review(
+        number=1,
+        verdicts={finding.key: finding.verdict for finding in found.findings},
+        verifier=report.Verifier("Test^Reader", "Hospital", "1"),
+        verified_at=found.analysed_at,
+    ).of(found)
+    made = report.compose(source(), verified, outputs=list(report.OUTPUTS), picture=blank)
+    assert {int(ds.SeriesNumber) for ds in made.values()} == set(range(9101, 9107))
+    for ds in made.values():
+        assert f"| {ds.SeriesDescription} |" in statement
+        if ds.Modality == "SR":
+            flags = (ds.CompletionFlag, ds.PreliminaryFlag, ds.VerificationFlag)
+            assert f"| {', '.join(flags)} |" in statement
+            (scheme,) = ds.CodingSchemeIdentificationSequence
+            assert scheme.CodingSchemeDesignator in statement
