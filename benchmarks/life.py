@@ -1,7 +1,7 @@
 """From C-STORE to the reports in Orthanc: how long for one, and how many a second.
 
-Answers: the time from one C-STORE's answer to the next on one association, with Analysts and
-Couriers stopped, and again while they work flat out.
+Answers: how long one picture on an association of its own takes to be stored, when nothing else is
+to be done, and again while a backlog is worked through.
 One at a time: the time from the answer to the C-STORE until Orthanc holds both reports.
 Sustained: pictures a second through the whole life, with all processes and Orthanc on this machine,
 beside bare decode + page + packet + forward pass of the same files in one process that has the
@@ -16,19 +16,13 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from peers import Orthanc
 from programs import eventually
 from running import ROLES, Gateway, gateway
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from dicom_node.scu import StoreOutcome
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
@@ -40,12 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.life", description=__doc__)
     parser.add_argument("--single", type=int, default=20, help="pictures one at a time (20)")
     parser.add_argument("--sustained", type=int, default=200, help="pictures in the stream (200)")
-    parser.add_argument("--answers", type=int, default=60, help="C-STOREs idle, and busy (60)")
+    parser.add_argument(
+        "--answers", type=int, default=60, help="C-STOREs beside as many waiting (60)"
+    )
     parser.add_argument("--database", default="", help="a PostgreSQL URL; default SQLite")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ecg-benchmark-") as name:
         folder = Path(name)
-        files = make_files(folder / "files", 1 + given.single + given.sustained + 3 * given.answers)
+        files = make_files(folder / "files", 1 + given.single + given.sustained + 2 * given.answers)
         bare_per_s, bare_cpu_s = measure_bare(files[: given.sustained])
         with Orthanc() as archive:
             peers: list[tuple[str, ...]] = [
@@ -59,11 +55,13 @@ def main() -> None:
                     files[given.single + 1 :][: given.sustained],
                 )
                 measure_single(running, archive, [warm])
-                waits_s = measure_single(running, archive, single)
+                idle_s, waits_s = measure_single(running, archive, single)
                 before_s = processor_s(running, archive)
                 life_per_s = measure_sustained(running, archive, stream)
                 spent_s = processor_s(running, archive)
-                idle_s, busy_s = measure_answers(running, archive, files[-3 * given.answers :])
+                rest = files[-2 * given.answers :]
+                backlog, asked = rest[: given.answers], rest[given.answers :]
+                busy_s = measure_answers(running, archive, backlog, asked)
     report(waits_s, life_per_s, bare_per_s)
     report_answers(idle_s, busy_s)
     spent = {role: (spent_s[role] - before_s[role]) / len(stream) for role in spent_s}
@@ -129,11 +127,7 @@ def _family(main: psutil.Process) -> list[psutil.Process]:
     return [main, *main.children(recursive=True)]
 
 
-def _send(
-    running: Gateway,
-    files: list[Path],
-    on_outcome: Callable[[int, StoreOutcome], None] | None = None,
-) -> None:
+def _send(running: Gateway, files: list[Path]) -> None:
     from dicom_node import scu
     from dicom_node.entity import ApplicationEntity
 
@@ -141,22 +135,23 @@ def _send(
         ApplicationEntity(running.title, running.host, running.port),
         files,
         calling_title=SENDER,
-        on_outcome=on_outcome,
     )
     if any(outcome.kind != "stored" for outcome in outcomes):
         raise SystemExit(f"not stored: {outcomes}")
 
 
-def measure_single(running: Gateway, archive: Orthanc, files: list[Path]) -> list[float]:
-    """Return the seconds from each C-STORE's answer until Orthanc holds both its reports."""
-    waits_s = []
+def measure_single(
+    running: Gateway, archive: Orthanc, files: list[Path]
+) -> tuple[list[float], list[float]]:
+    """Return how long each took to be stored, and from then until Orthanc held both reports."""
+    answers_s, waits_s = [], []
     for path in tqdm(files, desc="one at a time", unit="picture"):
         wanted = archive.count() + 2
-        _send(running, [path])
+        answers_s.append(_timed_send(running, path))
         began = time.perf_counter()
         eventually(lambda: archive.count() >= wanted, timeout_s=120, interval_s=0.01)  # noqa: B023
         waits_s.append(time.perf_counter() - began)
-    return waits_s
+    return answers_s, waits_s
 
 
 def measure_sustained(running: Gateway, archive: Orthanc, files: list[Path]) -> float:
@@ -179,33 +174,20 @@ def measure_sustained(running: Gateway, archive: Orthanc, files: list[Path]) -> 
 
 
 def measure_answers(
-    running: Gateway, archive: Orthanc, files: list[Path]
-) -> tuple[list[float], list[float]]:
-    """Return the seconds from answer to answer while nothing else works, and while all does.
-
-    Of the three parts of the files the first is sent while the workers are stopped, the second is
-    for them to work on, and the third is sent meanwhile.
-    """
-    part = len(files) // 3
-    workers = _family(running.process("analyst")) + _family(running.process("courier"))
-    wanted = archive.count() + 2 * len(files)
-    for process in workers:
-        process.suspend()
-    try:
-        idle_s = _answers(running, files[:part])
-        _answers(running, files[part : 2 * part])
-    finally:
-        for process in workers:
-            process.resume()
-    busy_s = _answers(running, files[2 * part :])
+    running: Gateway, archive: Orthanc, backlog: list[Path], files: list[Path]
+) -> list[float]:
+    """Return how long each of `files` takes to be stored while a backlog is worked through."""
+    wanted = archive.count() + 2 * (len(backlog) + len(files))
+    _send(running, backlog)
+    answers_s = [_timed_send(running, path) for path in files]
     eventually(lambda: archive.count() >= wanted, timeout_s=600, interval_s=0.2)
-    return idle_s, busy_s
+    return answers_s
 
 
-def _answers(running: Gateway, files: list[Path]) -> list[float]:
-    moments: list[float] = []
-    _send(running, files, on_outcome=lambda *_: moments.append(time.perf_counter()))
-    return [after - before for before, after in pairwise(moments)]
+def _timed_send(running: Gateway, path: Path) -> float:
+    began = time.perf_counter()
+    _send(running, [path])
+    return time.perf_counter() - began
 
 
 def report(waits_s: list[float], life_per_s: float, bare_per_s: float) -> None:
@@ -225,10 +207,10 @@ def report(waits_s: list[float], life_per_s: float, bare_per_s: float) -> None:
 
 def report_answers(idle_s: list[float], busy_s: list[float]) -> None:
     """Print how long a C-STORE takes, idle and busy."""
-    print("\n| a C-STORE | p50 | p95 |")
+    print("\n| a C-STORE, its association included | p50 | p95 |")
     print("|---|---|---|")
     found = []
-    for what, seconds in (("idle", idle_s), ("while Analysts work flat out", busy_s)):
+    for what, seconds in (("idle", idle_s), ("while a backlog is worked through", busy_s)):
         found.append((statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]))
         print(f"| {what} | {1000 * found[-1][0]:.0f} ms | {1000 * found[-1][1]:.0f} ms |")
     (idle_p50, idle_p95), (busy_p50, busy_p95) = found
