@@ -86,12 +86,13 @@ def figures(
         "sensitivity_at_95": sensitivity_at_95,
     }
     values: dict[str, Any] = {}
+    # A single case tells nothing of how other cases would fare.
+    tells = min(int(y.sum()), int((~y).sum())) >= 2
     for name, figure in parts.items():
         values[name] = figure(scores, y)
-        values[f"{name}_interval"] = interval([figure(scores[r], y[r]) for r in draws])
-        # A single case tells nothing of how other cases would fare.
-        if min(int(y.sum()), int((~y).sum())) < 2:
-            values[f"{name}_interval"] = (NAN, NAN)
+        values[f"{name}_interval"] = (
+            interval([figure(scores[r], y[r]) for r in draws]) if tells else (NAN, NAN)
+        )
     return Figures(positives=int(y.sum()), negatives=int((~y).sum()), **values)
 
 
@@ -111,6 +112,9 @@ def resamples(
     samples = []
     for _ in range(count):
         drawn = rng.integers(0, len(sizes), len(sizes))
+        if len(sizes) == len(order):  # an ECG of each: the common case, and the quick one
+            samples.append(order[drawn])
+            continue
         rows = [order[starts[one] : starts[one + 1]] for one in drawn]
         samples.append(np.concatenate(rows))
     return samples

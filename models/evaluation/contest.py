@@ -145,7 +145,7 @@ def _finding(
     drawn = [
         column_auroc(candidate.answers.probability, truth, key, own[sample])
         - column_auroc(champion.answers.probability, truth, key, own[sample])
-        for sample in (resamples(patients) if len(own) else [])
+        for sample in (resamples(patients) if min(positives, negatives) >= 2 else [])
     ]
     return {
         "positives": positives,
