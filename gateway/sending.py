@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def send(
         The Patient ID of their instances, by primary key: after one that was not stored no other
         of its patient is sent.
     renew
-        Called in the transaction that writes an answer: the rest may take longer than a lease.
+        Called now and then with an answer: the rest may take longer than a lease.
     """
     peer = call.peer
     chosen = rows[:1] if call.is_trial else rows
@@ -141,6 +142,9 @@ def _store(
     renew: Callable[[], None],
 ) -> None:
     """Send `files` as far as each is wanted when its turn comes; write each answer as it comes."""
+    # Both leases are longer than that by more than the wait for one answer.
+    often_s = min(settings.ECG_LEASE_S, settings.ECG_DICOM_TIMEOUT_S) / 2
+    renewed = time.monotonic()
 
     def keep(index: int, outcome: scu.StoreOutcome) -> None:
         attempt, _ = files[index]
@@ -156,11 +160,16 @@ def _store(
             call.answered()
         if not attempt.is_known:
             return
+        nonlocal renewed
+        is_time = time.monotonic() - renewed >= often_s
         with transaction.atomic():
             _write([attempt])
-            call.renew()
-            renew()
+            if is_time:
+                call.renew()
+                renew()
         attempt.is_kept = True
+        if is_time:
+            renewed = time.monotonic()
 
     try:
         scu.store(
