@@ -23,6 +23,10 @@ from gateway.outputs import SOP_CLASSES, chain
 
 log = structlog.get_logger(__name__)
 
+SPENT = 0.5
+"""The share of a lease, or of the wait for an answer, after which leases are renewed: both leases
+last longer than that and another answer."""
+
 THERE: Final = (Delivery.Outcome.STORED, Delivery.Outcome.WARNING)
 
 
@@ -142,8 +146,7 @@ def _store(
     renew: Callable[[], None],
 ) -> None:
     """Send `files` as far as each is wanted when its turn comes; write each answer as it comes."""
-    # Both leases are longer than that by more than the wait for one answer.
-    often_s = min(settings.ECG_LEASE_S, settings.ECG_DICOM_TIMEOUT_S) / 2
+    often_s = SPENT * min(settings.ECG_LEASE_S, settings.ECG_DICOM_TIMEOUT_S)
     renewed = time.monotonic()
 
     def keep(index: int, outcome: scu.StoreOutcome) -> None:

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from scripted import ScriptedArchive
 
 from dicom_node.report import fonts
-from gateway import dispatching, leases, pipeline, spool
+from gateway import dispatching, leases, pipeline, sending, spool
 from gateway.delivery import deliver
 from gateway.models import Delivery, Dispatch, Instance, Line, Peer, RefusedOutput, Report, Rule
 from gateway.outputs import SOP_CLASSES, Language, Output
@@ -346,9 +346,9 @@ def _die_at_writing(last: int) -> bool:
 
 
 def test_each_answer_is_kept_and_the_lease_renewed_before_the_next_object_is_sent(
-    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.ECG_LEASE_S = 0.0  # each answer finds it half spent
+    monkeypatch.setattr(sending, "SPENT", 0.0)
     with ScriptedArchive(0x0000) as archive:
         destination(archive.entity_args)
         row = analysed()
