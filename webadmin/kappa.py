@@ -20,6 +20,8 @@ Table = NDArray[np.int64]
 
 Z_95: Final = 1.959964
 
+_NO_ERROR: Final = 1e-6
+
 
 @dataclass(frozen=True)
 class Kappa:
@@ -35,7 +37,8 @@ class Kappa:
         Cohen's kappa, -1..1; None where chance alone would make them agree always, since both
         always said the same word.
     low, high
-        95 % interval; None where there is no value, or too few words for an interval.
+        95 % interval; None where there is no value, or where the words are so uniform that the
+        formula would be certain of it (all are the same, or one reader says one word alone).
     """
 
     n: int
@@ -129,7 +132,7 @@ def _standard_error(shares: NDArray[np.float64], n: int, value: float) -> float:
 
 
 def _interval(value: float, error: float | None) -> tuple[float | None, float | None]:
-    if error is None:
+    if error is None or error < _NO_ERROR:
         return None, None
     return max(-1.0, value - Z_95 * error), min(1.0, value + Z_95 * error)
 

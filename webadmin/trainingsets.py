@@ -260,10 +260,7 @@ def _missing(counts: dict[str, Any]) -> Iterator[str]:
         if not counts[split].get("ecgs"):
             yield f"No ECG in the {split.value} split: {purpose}."
     for split, enough in ((Split.TEST, ENOUGH_TEST), (Split.TRAINING, ENOUGH_TRAINING)):
-        for key in KEYS:
-            count = counts[split].get(key, 0)
-            if counts[split].get("ecgs") and count < enough:
-                yield (
-                    f"{words.MEANINGS[key]}: {count} in the {split.value} split, "
-                    f"fewer than {enough}."
-                )
+        shown = {key: counts[split].get(key, 0) for key in KEYS}
+        few = [f"{words.MEANINGS[key]} ({many})" for key, many in shown.items() if many < enough]
+        if few and counts[split].get("ecgs"):
+            yield f"Fewer than {enough} ECGs of the {split.value} split show: {', '.join(few)}."

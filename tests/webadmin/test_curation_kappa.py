@@ -28,7 +28,9 @@ def test_the_order_of_the_readers_does_not_matter() -> None:
 
 
 def test_readers_who_always_agree_have_one_and_who_guess_have_none() -> None:
-    assert kappa(np.diag([30, 20, 10])).value == pytest.approx(1.0)
+    agreed = kappa(np.diag([30, 20, 10]))
+    assert agreed.value == pytest.approx(1.0)
+    assert agreed.low is None, "sixty words that agree do not prove that all will"
     guessed = kappa(np.array([[25, 25], [25, 25]]))
     assert guessed.value == pytest.approx(0.0)
     assert guessed.low is not None
