@@ -131,9 +131,9 @@ def with_details(rows: Sequence[Instance]) -> QuerySet[Instance]:
     )
 
 
-def blinded_for(user: User, instance: Instance) -> Assignment | None:
+def blinded_for(user: User, instance_id: int) -> Assignment | None:
     """Return the blinded reading of an ECG that this person has taken and not done yet."""
-    return _blinded(user).filter(instance=instance).order_by("pk").first()
+    return _blinded(user).filter(instance_id=instance_id).order_by("pk").first()
 
 
 def is_urgent(instance: Instance) -> bool:

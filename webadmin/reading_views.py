@@ -115,7 +115,7 @@ def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     assignment = _assignment(request, user, instance)
     if request.method == "POST":
         return _take(request, user, instance, assignment, wanted)
-    if assignment is None and (taken := reading_list.blinded_for(user, instance)):
+    if assignment is None and (taken := reading_list.blinded_for(user, pk)):
         return redirect(f"{reverse('reading', args=[pk])}?assignment={taken.pk}")
     is_blinded = _is_blinded(assignment)
     audit.record(audit.Action.VIEWED, request=request, subject=instance)
@@ -175,26 +175,17 @@ def _shown(instance: Instance) -> dict[str, Any]:
     readings = list(instance.readings.select_related("reader", "shown"))
     label = labelling.label_of(instance)
     found = instance.findings.filter(model_version_id=instance.model_version_id)
+    noticed = [row for row in found if row.verdict != row.Verdict.ABSENT]
     return {
         "bars": bars_of(instance),
-        "maps": [
-            (row.key, words.MEANINGS.get(row.key, row.key))
-            for row in found
-            if row.verdict != row.Verdict.ABSENT
-        ],
-        "readings": [(one, words_of(one.findings)) for one in readings[:_LATEST_SHOWN]],
+        "found": [words.finding(row) for row in noticed],
+        "maps": [(row.key, words.MEANINGS.get(row.key, row.key)) for row in noticed],
+        "readings": [(one, words.said(one.findings)) for one in readings[:_LATEST_SHOWN]],
         "latest": readings[0].pk if readings else "",
         "label": label,
-        "label_words": words_of(label.findings) if label else [],
+        "label_words": words.said(label.findings) if label else [],
         "is_urgent": reading_list.is_urgent(instance),
     }
-
-
-def words_of(findings: dict[str, str]) -> list[str]:
-    """Return what people said of an ECG, in short: what is present, and what is undecided."""
-    short = [words.SHORT[key] for key in KEYS if findings.get(key) == Reading.Word.PRESENT]
-    short += [f"{words.SHORT[k]}?" for k in KEYS if findings.get(k) == Reading.Word.UNDECIDED]
-    return short or [_("none of the ten")]
 
 
 def _neighbours(
@@ -224,7 +215,7 @@ def _take(
     said = request.POST
     decision = said.get("decision", "")
     if decision == "judged":  # an adjudicator says what it is, not whether the network was right
-        is_as_found = _findings(request, "") == reading.network_words(instance)
+        is_as_found = _findings(request) == reading.network_words(instance)
         decision = Reading.Decision.CONFIRMED if is_as_found else Reading.Decision.OVERRIDDEN
     try:
         with transaction.atomic():
@@ -233,7 +224,7 @@ def _take(
                 instance,
                 user,
                 decision=decision,
-                findings=_findings(request, decision),
+                findings=_findings(request),
                 shown=None if _is_blinded(assignment) else instance.model_version,
                 assignment=assignment,
                 comment=said.get("comment", ""),
@@ -248,8 +239,12 @@ def _take(
         return redirect("reading_list")
     following = reading_list.next_for(user, wanted, after=instance)
     if following is None:
-        return redirect(f"{reverse('reading_list')}?{wanted.query()}")
-    return redirect(f"{reverse('reading', args=[following.pk])}?{wanted.query()}")
+        return redirect(_address(reverse("reading_list"), wanted.query()))
+    return redirect(_address(reverse("reading", args=[following.pk]), wanted.query()))
+
+
+def _address(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def _same_as_seen(request: HttpRequest, instance: Instance, assignment: Assignment | None) -> None:
@@ -271,10 +266,10 @@ def _same_as_seen(request: HttpRequest, instance: Instance, assignment: Assignme
         )
 
 
-def _findings(request: HttpRequest, decision: str) -> dict[str, str] | None:
-    if decision == Reading.Decision.CONFIRMED:
-        return None
-    return {key: request.POST.get(f"finding_{key}", "") for key in KEYS}
+def _findings(request: HttpRequest) -> dict[str, str] | None:
+    """Return the ten words of the form; None: it has none, as where nothing was opened."""
+    said = {key: request.POST[f"finding_{key}"] for key in KEYS if f"finding_{key}" in request.POST}
+    return said or None
 
 
 def _number(text: str | None) -> int | None:
@@ -300,7 +295,7 @@ def map_view(request: HttpRequest, pk: int, key: str) -> HttpResponseBase:
     instance = get_object_or_404(Instance, pk=pk)
     if key not in KEYS or instance.model_version_id is None:
         return JsonResponse({"reason": _("The network was not asked for this.")}, status=404)
-    if reading_list.blinded_for(_user(request), instance):
+    if reading_list.blinded_for(_user(request), pk):
         raise PermissionDenied
     try:
         found = heatmaps.find(instance, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.models import (
@@ -188,6 +189,13 @@ def verdict(key: str, value: str) -> Badge:
     if key == "normal" and known is Finding.Verdict.PRESENT:
         tone = "good"
     return Badge(str(known.label), tone, icon)
+
+
+def said(findings: Mapping[str, str]) -> list[str]:
+    """Return what a person said of an ECG, in short: what is present, and what is undecided."""
+    short = [SHORT[key] for key in SHORT if findings.get(key) == "present"]
+    short += [f"{SHORT[key]}?" for key in SHORT if findings.get(key) == "undecided"]
+    return short or ["none of the ten"]
 
 
 def finding(row: Finding) -> Badge:

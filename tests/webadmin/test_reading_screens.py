@@ -175,6 +175,16 @@ def test_what_cannot_be_recorded_is_answered_with_the_reason(browser: Client) ->
     assert not Reading.objects.exists()
 
 
+def test_nothing_is_confirmed_by_a_form_that_says_something_else(browser: Client) -> None:
+    row = ecg()
+    forged = form(row, "confirmed", **toggles(afl="present"))
+    answer = browser.post(address(row), forged, follow=True)
+    assert "override them instead" in text_of(answer)
+    assert not Reading.objects.exists()
+    browser.post(address(row), form(row, "confirmed", **toggles()))
+    assert Reading.objects.get().findings == AF
+
+
 def test_the_page_shows_what_was_said_so_far_and_the_label(browser: Client) -> None:
     row = ecg()
     browser.post(address(row), form(row, "overridden", comment="f waves", **toggles(afl="present")))
@@ -182,6 +192,18 @@ def test_the_page_shows_what_was_said_so_far_and_the_label(browser: Client) -> N
     for expected in ("Overridden", "AF, Flutter", "f waves", "okafor", "One reader"):
         assert expected in shown
     assert f'name="latest" value="{Reading.objects.get().pk}"' in shown
+
+
+def test_the_page_of_an_ecg_shows_what_people_said_and_leads_to_reading_it(
+    browser: Client,
+) -> None:
+    row = ecg()
+    page = reverse("admin:gateway_instance_change", args=[row.pk])
+    assert "Nobody has read it yet" in text_of(browser.get(page))
+    browser.post(address(row), form(row, "overridden", comment="f waves", **toggles(afl="present")))
+    shown = text_of(browser.get(page))
+    for expected in ("Overridden", "AF, Flutter", "f waves", "okafor", "One reader", address(row)):
+        assert expected in shown
 
 
 # --- who may -------------------------------------------------------------------------------------
@@ -244,6 +266,7 @@ def test_who_reads_blinded_sees_nothing_of_what_others_said(
     assert row.pk not in listed(browser, show="all")
     page = address(row, f"?assignment={wanted.pk}")
     assert browser.get(address(row))["Location"] == page
+    assert browser.get(reverse("admin:gateway_instance_change", args=[row.pk]))["Location"] == page
     shown = text_of(browser.get(page))
     body = shown[shown.index('id="reading"') :]
     for hidden in ("93.1", "desk-bar-fill", "AI result", "surely AF", "Label", "reading-map-key"):

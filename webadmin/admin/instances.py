@@ -26,8 +26,11 @@ from webadmin import audit, preview, trail, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.bars import bars_of
 from webadmin.filters import DayFilter, DayRangeFilter, FindingFilter, SenderFilter, StateFilter
+from webadmin.labelling import label_of
+from webadmin.reading_list import blinded_for
 
 CAUSES_SHOWN = 12
+READINGS_SHOWN = 20
 UNHAPPY = (State.REJECTED, State.FAILED, State.SET_ASIDE)
 
 
@@ -126,6 +129,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         except (MemoryError, OSError):
             problem = "This object cannot be shown now; try again later."
         reports = row.reports.prefetch_related("deliveries__peer").order_by("kind")
+        label = label_of(row)
         return {
             "instance": row,
             "notice": words.NOTICE,
@@ -143,8 +147,27 @@ class InstanceAdmin(MachineFacts[Instance]):
                 (report, [(d, words.delivery(d.outcome)) for d in report.deliveries.all()])
                 for report in reports
             ],
+            "readings": [
+                (said, words.said(said.findings))
+                for said in row.readings.select_related("reader", "shown")[:READINGS_SHOWN]
+            ],
+            "label": label,
+            "label_words": words.said(label.findings) if label else [],
             "conflicts": [(other, words.state(other.state)) for other in row.conflicts.all()],
         }
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show an ECG; to who has taken it to be read blinded, the page where they read it."""
+        number = int(object_id) if object_id.isdecimal() else 0
+        if (user := request.user).is_authenticated and (taken := blinded_for(user, number)):
+            return redirect(f"{reverse('reading', args=[number])}?assignment={taken.pk}")
+        return super().change_view(request, object_id, form_url, extra_context)
 
     # --- what else it answers -------------------------------------------------------------------
 

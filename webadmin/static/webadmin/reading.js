@@ -31,8 +31,10 @@
     function override(isOn) {
         if (!open) return;
         toggles.hidden = !isOn;
-        save.hidden = !isOn;
-        byId("reading-confirm").hidden = isOn;
+        // What is hidden must not be what the browser sends at Enter.
+        for (const [button, isIdle] of [[save, !isOn], [byId("reading-confirm"), isOn]]) {
+            button.hidden = button.disabled = isIdle;
+        }
         open.setAttribute("aria-expanded", String(isOn));
         if (isOn) toggles.querySelector("input:checked, input")?.focus();
         else open.focus();
@@ -106,6 +108,14 @@
         return target.matches("select, textarea, input:not([type=radio]):not([type=checkbox])");
     }
 
+    // Enter in the comment saves what was changed; it never confirms by accident.
+    form.elements.comment?.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault();
+        if (isOverriding()) press("reading-save");
+        else byId("reading-confirm")?.focus();
+    });
+
     document.addEventListener("keydown", (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey || help.open || isSent) return;
         if (event.key === "Escape" && open && isOverriding()) return override(false);
@@ -149,6 +159,7 @@
     function tell(text) {
         said.textContent = text;
         said.hidden = !text;
+        window.readingViewer.refit();
     }
 
     async function mapOf(url) {

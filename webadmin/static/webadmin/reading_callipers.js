@@ -112,6 +112,7 @@
         svg.toggleAttribute("hidden", !isOn);
         panel.hidden = !isOn;
         toggle.setAttribute("aria-pressed", String(isOn));
+        viewer.refit();
         if (!isOn) return;
         begin();
         draw();

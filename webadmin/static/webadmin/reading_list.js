@@ -1,4 +1,4 @@
-// The reading list by keys, and its filters without a button.
+// The reading list by keys, and short addresses of what is filtered.
 "use strict";
 
 (() => {
@@ -6,7 +6,6 @@
     const cards = [...list.querySelectorAll(".reading-card")];
     const filters = list.querySelector(".reading-filters");
 
-    filters.addEventListener("change", () => filters.requestSubmit());
     filters.addEventListener("submit", () => {
         // What narrows nothing stays out of the address.
         for (const choice of filters.querySelectorAll("select")) {

@@ -8,7 +8,7 @@
     const MOST = 12; // times what fits
     const STEP = 1.3;
     const PAN_PX = 60;
-    const TALLEST = 0.62; // of the window
+    const LEAST = 0.45; // of the window's height
 
     let size = { width: 0, height: 0 }; // of the picture as it was first loaded: what is measured in
     let fit = 1;
@@ -42,7 +42,10 @@
     function measure() {
         if (!size.width) return;
         const wasFit = !isZoomed();
-        const tallest = Math.max(240, window.innerHeight * TALLEST);
+        // The picture and what to say of it fit the first screen, unless that leaves too little.
+        const above = stage.getBoundingClientRect().top + window.scrollY;
+        const below = document.querySelector(".reading-bar").offsetHeight + 24;
+        const tallest = Math.max(window.innerHeight - above - below, window.innerHeight * LEAST, 240);
         stage.style.height = `${Math.min(tallest, (stage.clientWidth * size.height) / size.width)}px`;
         fit = Math.min(stage.clientWidth / size.width, stage.clientHeight / size.height);
         if (wasFit) view = { scale: fit, x: 0, y: 0 };
@@ -144,6 +147,7 @@
     window.addEventListener("resize", measure);
     window.readingViewer = {
         run: (name) => commands[name](),
+        refit: measure, // after what stands above the picture has grown or shrunk
         size: () => size,
         scale: () => view.scale,
         view: () => ({ ...view }),
