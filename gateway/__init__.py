@@ -17,6 +17,7 @@ sends the reports out again. The tour, in reading order:
 ``backfill``              the third: ECGs of the past, from an ``archive``
 ``pipeline``              who drives the steps: ``analysis``, ``composition`` of ``drafts``,
                           ``delivery``
+``serving``               which network serves; ``network`` has it loaded, ``shadow`` reads along
 ``routing``               which report goes to which Peer; ``outputs`` has what comes instead
 ``dispatching``           what is still meant for whom when Peers, rules or people have changed
 ``alerts``                who is told of a finding within seconds, by ``webhook`` or ``mail``

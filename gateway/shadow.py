@@ -80,18 +80,18 @@ def stop(version: ModelVersion) -> None:
 
 
 def unread(version: ModelVersion) -> QuerySet[Instance]:
-    """Return the ECGs that a network in shadow is to read, oldest first."""
+    """Return the ECGs that a network in shadow is to read: received since, oldest first."""
     own = ShadowReading.objects.filter(model_version=version, instance=OuterRef("pk"))
     return (
         Instance.objects.filter(
             ~Exists(own),
-            analysed_at__gte=version.shadow_since,
+            received_at__gte=version.shadow_since,
             model_version__isnull=False,
             aged_out_at__isnull=True,
         )
         .exclude(model_version=version)
         .exclude(state__in=(State.RECEIVED, State.REJECTED))
-        .order_by("pk")
+        .order_by("received_at", "pk")
     )
 
 

@@ -15,6 +15,9 @@ The Desk is Django's admin in Unfold's clothes. The tour, in reading order:
 ``filters``         what narrows a list
 ``upload``          add an ECG: whose it is, its files, what came of them
 ``preview``         a spooled object -> a picture for the browser
+``retraining``      the life of a training run; ``trainer`` does the work, of an hour
+``evaluating``      a candidate beside the network that serves, and its promotion
+``comparing``       what a network says in shadow beside what was reported
 ``signin``          a login link that works once
 ``health``          whether the database answers
 ==================  ===========================================================================
