@@ -18,8 +18,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from pytest_django import Settings
 from rows import make_instance
 
-from gateway import leases
-from gateway.models import Instance, Peer, Report, Rule, Transition
+from gateway import leases, reviewing
+from gateway.models import Instance, Peer, Report, Review, Rule, Transition
 from gateway.states import (
     RESUME,
     TRANSITIONS,
@@ -30,9 +30,11 @@ from gateway.states import (
     diagram,
     follow,
 )
+from models.labels import KEYS
 
 FORWARD = {State.RECEIVED: Event.ANALYSE, State.ANALYSED: Event.COMPOSE}
 FORWARD[State.REPORTED] = Event.DELIVER
+REVIEWED = (State.ANALYSED, State.REPORTED, State.DELIVERED)
 
 
 def expire(instance: Instance) -> None:
@@ -53,7 +55,23 @@ class Life(RuleBasedStateMachine):
     @rule(target=held, state=st.sampled_from(WAITING))
     def claim(self, state: State) -> Instance | None:
         claimed = leases.claim(state, ids=[self.row.pk])
+        if claimed and state == State.REPORTED:
+            self.report_reviews()
         return claimed[0] if claimed else None
+
+    def report_reviews(self) -> None:
+        """Compose the reports of the reviews that are there, as a Courier does first."""
+        Review.objects.filter(instance=self.row).update(composed_at=timezone.now())
+
+    @precondition(lambda self: self.fresh().state in REVIEWED and self.row.reviews.count() < 3)
+    @rule()
+    def review(self) -> None:
+        reviewing.order(
+            self.row,
+            findings=dict.fromkeys(KEYS, "absent"),
+            verifier_name="Test^Reader",
+            organization="Hospital",
+        )
 
     @rule()
     def expire(self) -> None:
@@ -82,6 +100,7 @@ class Life(RuleBasedStateMachine):
                         spool_name=f"reports/{self.row.pk}",
                     )
                 leases.advance(worker, FORWARD[State(worker.state)], actor="test")
+                reviewing.go_on([worker.pk])
         except (leases.LeaseLost, IntegrityError):
             # As gateway.composition: whoever had the row since has written the same.
             return
@@ -122,12 +141,19 @@ class Life(RuleBasedStateMachine):
         assert self.fresh().state == state
 
     @invariant()
+    def what_is_delivered_waits_for_no_review(self) -> None:
+        if self.fresh().state == State.DELIVERED:
+            assert not Review.objects.filter(instance=self.row, composed_at=None).exists()
+
+    @invariant()
     def each_step_forward_is_done_once(self) -> None:
         events = Counter(
             Transition.objects.filter(
                 instance=self.row, event__in=[e.value for e in FORWARD.values()]
             ).values_list("event", flat=True)
         )
+        reviews = Review.objects.filter(instance=self.row).count()
+        assert events.pop(Event.DELIVER, 0) <= 1 + reviews
         assert all(count == 1 for count in events.values())
         reported = self.fresh().state in (State.REPORTED, State.DELIVERED)
         if reported:
@@ -145,6 +171,8 @@ class Life(RuleBasedStateMachine):
             self.back_off_passes()
             for state in WAITING:
                 for worker in leases.claim(state, ids=[row.pk]):
+                    if state == State.REPORTED:
+                        self.report_reviews()
                     self.finish(worker)
         raise AssertionError(f"the row is stuck in {self.fresh().state}")
 

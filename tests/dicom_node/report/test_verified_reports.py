@@ -21,7 +21,8 @@ from dicom_node.report.wording import CONTRADICTION, ONLY_THESE
 
 PIXELS = np.full((900, 1200, 3), 240, np.uint8)
 WHEN = datetime(2026, 3, 4, 17, 30, tzinfo=timezone(timedelta(hours=8)))
-NAME = "Wang^Li=王^丽"
+NAME = "Wang^Li"
+CHINESE = report.Verifier("Wang^Li=王^丽", "County Hospital", "W-4711")
 SR = ("basic_text", "comprehensive", "enhanced", "comprehensive_3d")
 ALL = (*SR, "result_page", "pdf")
 #: No language, but another one than English.
@@ -72,7 +73,7 @@ SOURCES = {
     "picture": (with_order(), result(("af", "crbbb")), review("af", "pvc", undetermined=("pac",))),
     "none left": (with_order(), result(("af",)), review(comment="", identification="")),
     "two pages": (multi_frame(), two_pages(), review("af", identification="4711" * 5)),
-    "waveform": (waveform(), result(), review("at")),
+    "waveform": (waveform(), result(), replace(review("at"), verifier=CHINESE)),
 }
 
 
@@ -133,10 +134,8 @@ def test_every_output_is_final_says_who_and_names_what_it_replaces(
         flags = (one.CompletionFlag, one.PreliminaryFlag, one.VerificationFlag)
         assert flags == ("COMPLETE", "FINAL", "VERIFIED")
         (verifying,) = one.VerifyingObserverSequence
-        assert (verifying.VerifyingObserverName, verifying.VerifyingOrganization) == (
-            NAME,
-            "County Hospital",
-        )
+        assert verifying.VerifyingObserverName == said.verifier.name
+        assert verifying.VerifyingOrganization == "County Hospital"
         assert datetime.strptime(verifying.VerificationDateTime, "%Y%m%d%H%M%S%z") == WHEN
         given_ids = [
             item.get("CodeValue") or item.LongCodeValue
@@ -144,7 +143,7 @@ def test_every_output_is_final_says_who_and_names_what_it_replaces(
         ]
         assert given_ids == ([said.verifier.identification] if name != "none left" else [])
         assert [item.ObserverType for item in one.AuthorObserverSequence] == ["PSN", "DEV"]
-        assert one.AuthorObserverSequence[0].PersonName == NAME
+        assert one.AuthorObserverSequence[0].PersonName == said.verifier.name
         (study,) = one.PredecessorDocumentsSequence
         (series,) = study.ReferencedSeriesSequence
         (replaced,) = series.ReferencedSOPSequence
@@ -182,7 +181,7 @@ def test_the_times_are_on_the_clock_of_the_source() -> None:
     assert (one.ContentDate, one.ContentTime) == ("20260304", "060000")
 
 
-VERDICT = st.sampled_from(["present", "absent", "undetermined"])
+VERDICT: st.SearchStrategy[report.Verdict] = st.sampled_from(["present", "absent", "undetermined"])
 
 
 @given(
@@ -190,7 +189,7 @@ VERDICT = st.sampled_from(["present", "absent", "undetermined"])
     st.lists(VERDICT, min_size=10, max_size=10),
 )
 def test_no_probability_stands_beside_what_a_person_says_otherwise(
-    network: list[str], person: list[str]
+    network: list[report.Verdict], person: list[report.Verdict]
 ) -> None:
     analysed = result()
     analysed = replace(
@@ -234,15 +233,16 @@ MEANINGS = {code.meaning for code in FINDING_CODES.values()}
 
 
 def test_a_page_shows_who_verified_it_and_no_bar_of_what_was_overridden() -> None:
-    pdf = pdf_text(compose(*SOURCES["picture"], "pdf")["pdf"])
+    ds, analysed, said = SOURCES["picture"]
+    pdf = pdf_text(compose(ds, analysed, replace(said, verifier=CHINESE), "pdf")["pdf"])
     assert (
         "REVIEWED AND VERIFIED by 王丽 (Wang Li), County Hospital, 2026-03-04 17:30 +0800." in pdf
     )
     assert pdf.count("decided by the reader") == 3
     assert "The reader remarks: Rate 90. No earlier tracing." in pdf
     assert "87.0 %" in pdf, "what the network had said of the bundle branch block"
-    for said in ("UNVERIFIED", "not validated", ONLY_THESE):
-        assert said not in pdf
+    for unsaid in ("UNVERIFIED", "not validated", ONLY_THESE):
+        assert unsaid not in pdf
 
 
 def test_a_long_comment_leaves_room_for_the_findings() -> None:
@@ -265,8 +265,8 @@ def test_a_name_that_no_font_shows_is_not_shown_in_part() -> None:
 
 def test_a_verified_report_is_a_function_of_its_inputs_and_of_each_of_them() -> None:
     ds, analysed, said = SOURCES["picture"]
-    first = compose(ds, analysed, said)
-    again = compose(ds, analysed, said)
+    first = compose(ds, analysed, said, *SR)
+    again = compose(ds, analysed, said, *SR)
     assert [report.to_bytes(one) for one in again.values()] == [
         report.to_bytes(one) for one in first.values()
     ]
@@ -279,12 +279,10 @@ def test_a_verified_report_is_a_function_of_its_inputs_and_of_each_of_them() -> 
     ]
     uids = [one.SOPInstanceUID for one in first.values()]
     for other in others:
-        uids += [one.SOPInstanceUID for one in compose(ds, analysed, other).values()]
-    without = report.compose(ds, said.of(analysed), outputs=ALL, picture=lambda: PIXELS)
+        uids += [one.SOPInstanceUID for one in compose(ds, analysed, other, *SR).values()]
+    without = report.compose(ds, said.of(analysed), outputs=SR)
     uids += [one.SOPInstanceUID for one in without.values()]
-    spoken = report.compose(
-        ds, said.of(analysed), outputs=ALL, picture=lambda: PIXELS, speech=QUOTED
-    )
+    spoken = report.compose(ds, said.of(analysed), outputs=SR, speech=QUOTED)
     uids += [one.SOPInstanceUID for one in spoken.values()]
     assert len(set(uids)) == len(uids)
 
