@@ -11,6 +11,7 @@ from django.forms import DateField, DateInput
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.translation import gettext_lazy
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
 from gateway.models import Finding, Instance
@@ -40,7 +41,7 @@ class StateFilter(Dropdown):
     """By state; "waiting" is every state from which a machine takes the next step, "done"
     those in which every destination has the reports."""
 
-    title = "state"
+    title = gettext_lazy("state")
     parameter_name = "state"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
@@ -65,7 +66,7 @@ class StateFilter(Dropdown):
 class FindingFilter(Dropdown):
     """By what the network that wrote the reports found present."""
 
-    title = "finding present"
+    title = gettext_lazy("finding present")
     parameter_name = "finding"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
@@ -88,7 +89,7 @@ class FindingFilter(Dropdown):
 class SenderFilter(Dropdown):
     """By the AE title that sent it."""
 
-    title = "sender"
+    title = gettext_lazy("sender")
     parameter_name = "sender"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
@@ -102,7 +103,7 @@ class SenderFilter(Dropdown):
 class DayFilter(Dropdown):
     """By the day it arrived, in the time zone of the hospital."""
 
-    title = "day received"
+    title = gettext_lazy("day received")
     parameter_name = "day"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:

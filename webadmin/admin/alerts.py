@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from gateway import alerts
@@ -46,11 +47,11 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
         super().save_model(request, obj, form, change)
         alerts.withdraw_switched_off()
 
-    @admin.display(description="of which findings", ordering="finding")
+    @admin.display(description=gettext_lazy("of which findings"), ordering="finding")
     def condition(self, row: AlertRule) -> str:
         return alerts.describe(row)
 
-    @admin.display(description="who is told")
+    @admin.display(description=gettext_lazy("who is told"))
     def tells(self, row: AlertRule) -> SafeString:
         icon = "webhook" if row.channel == AlertRule.Channel.WEBHOOK else "mail"
         badge = show(Badge(row.get_channel_display(), "progress", icon))
@@ -58,17 +59,17 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
             '{}<span class="desk-why" title="{}">{}</span>', badge, row.target, row.target
         )
 
-    @admin.display(description="patient data", ordering="names_patient")
+    @admin.display(description=gettext_lazy("patient data"), ordering="names_patient")
     def patient(self, row: AlertRule) -> SafeString:
         if row.names_patient:
             return show(Badge("names the patient", "warn", "person"))
         return show(Badge("link only", "quiet", "link"))
 
-    @admin.display(description="alerts", ordering="alert_count")
+    @admin.display(description=gettext_lazy("alerts"), ordering="alert_count")
     def raised(self, row: AlertRule) -> int:
         return row.alert_count  # type: ignore[attr-defined,no-any-return]
 
-    @admin.display(description="in use", boolean=True, ordering="is_active")
+    @admin.display(description=gettext_lazy("in use"), boolean=True, ordering="is_active")
     def is_on(self, row: AlertRule) -> bool:
         return row.is_active
 
@@ -76,7 +77,7 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
 class OutcomeFilter(Dropdown):
     """By what became of it."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -90,24 +91,24 @@ class OutcomeFilter(Dropdown):
 class AlertAdmin(MachineFacts[Alert]):
     """One line a message. The one thing a person can do is to have a failed one tried again."""
 
-    noun = "Alert"
+    noun = gettext_lazy("Alert")
     change_form_template = "webadmin/alert.html"
     list_display = ("raised_at", "ecg", "by", "came", "attempts", "ended_at")
     list_filter = (OutcomeFilter, ("raised_at", DayRangeFilter))
     list_select_related = ("rule", "instance")
     search_fields = ("^rule__name", "=instance__sop_instance_uid")
-    search_help_text = "Rule, UID of the ECG"
+    search_help_text = gettext_lazy("Rule, UID of the ECG")
 
-    @admin.display(description="ECG", ordering="instance_id")
+    @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Alert) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
         return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
 
-    @admin.display(description="rule", ordering="rule__name")
+    @admin.display(description=gettext_lazy("rule"), ordering="rule__name")
     def by(self, row: Alert) -> str:
         return row.rule.name
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def came(self, row: Alert) -> SafeString:
         badge = show(words.alert(row.outcome))
         if not row.last_error:

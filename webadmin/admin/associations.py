@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway.models import Association
 from webadmin import trail, words
@@ -18,7 +19,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class OutcomeFilter(Dropdown):
     """By how the association ended."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -32,26 +33,26 @@ class OutcomeFilter(Dropdown):
 class AssociationAdmin(MachineFacts[Association]):
     """One line a call, refused ones with the reason."""
 
-    noun = "Association"
+    noun = gettext_lazy("Association")
     change_form_template = "webadmin/association.html"
     list_display = ("started", "calling", "called_title", "address", "ended", "objects", "reason")
     list_filter = (OutcomeFilter, ("started_at", DayRangeFilter))
     search_fields = ("^calling_title", "=address", "=uid")
-    search_help_text = "Calling title, address"
+    search_help_text = gettext_lazy("Calling title, address")
 
-    @admin.display(description="began", ordering="started_at")
+    @admin.display(description=gettext_lazy("began"), ordering="started_at")
     def started(self, row: Association) -> Any:
         return row.started_at
 
-    @admin.display(description="calling title", ordering="calling_title")
+    @admin.display(description=gettext_lazy("calling title"), ordering="calling_title")
     def calling(self, row: Association) -> str:
         return row.calling_title or "not given"
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def ended(self, row: Association) -> SafeString:
         return show(words.association(row.outcome))
 
-    @admin.display(description="objects", ordering="instances_count")
+    @admin.display(description=gettext_lazy("objects"), ordering="instances_count")
     def objects(self, row: Association) -> int:
         return row.instances_count
 

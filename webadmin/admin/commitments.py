@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway.models import Commitment
 from webadmin import words
@@ -20,7 +21,7 @@ _DISPATCHES_SHOWN = 100
 class OutcomeFilter(Dropdown):
     """By what became of it."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -34,30 +35,30 @@ class OutcomeFilter(Dropdown):
 class CommitmentAdmin(MachineFacts[Commitment]):
     """One line a request; what it covers are the Dispatches that name it last."""
 
-    noun = "Commitment"
+    noun = gettext_lazy("Commitment")
     change_form_template = "webadmin/commitment.html"
     list_display = ("asked_at", "peer_title", "came", "covers", "answered_at", "uid", "reason")
     list_filter = (OutcomeFilter, ("asked_at", DayRangeFilter))
     list_select_related = ("peer",)
     search_fields = ("=transaction_uid", "^peer__title")
-    search_help_text = "Transaction UID, AE title"
+    search_help_text = gettext_lazy("Transaction UID, AE title")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Commitment]:
         return super().get_queryset(request).annotate(dispatches_count=Count("dispatches"))
 
-    @admin.display(description="peer", ordering="peer__title")
+    @admin.display(description=gettext_lazy("peer"), ordering="peer__title")
     def peer_title(self, row: Commitment) -> str:
         return row.peer.title
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def came(self, row: Commitment) -> SafeString:
         return show(words.commitment(row.outcome))
 
-    @admin.display(description="dispatches")
+    @admin.display(description=gettext_lazy("dispatches"))
     def covers(self, row: Commitment) -> int:
         return int(getattr(row, "dispatches_count", 0))
 
-    @admin.display(description="Transaction UID", ordering="transaction_uid")
+    @admin.display(description=gettext_lazy("Transaction UID"), ordering="transaction_uid")
     def uid(self, row: Commitment) -> SafeString:
         return short_uid(row.transaction_uid)
 

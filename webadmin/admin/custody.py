@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway import answering
 from gateway.models import CustodyRequest, Instance
@@ -25,7 +26,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 class OutcomeFilter(Dropdown):
     """By what became of it."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -41,19 +42,19 @@ class OutcomeFilter(Dropdown):
 class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
     """One line a request. What a person can do is to have its sender told again."""
 
-    noun = "Custody request"
+    noun = gettext_lazy("Custody request")
     change_form_template = "webadmin/custody.html"
     list_display = ("requested_at", "sender", "came", "kept", "attempts", "answered_at", "uid")
     list_filter = (OutcomeFilter, ("requested_at", DayRangeFilter))
     search_fields = ("=transaction_uid", "^calling_title")
-    search_help_text = "Transaction UID, AE title"
+    search_help_text = gettext_lazy("Transaction UID, AE title")
     actions = ("answer_again",)
 
-    @admin.display(description="sender", ordering="calling_title")
+    @admin.display(description=gettext_lazy("sender"), ordering="calling_title")
     def sender(self, row: CustodyRequest) -> str:
         return row.calling_title
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def came(self, row: CustodyRequest) -> SafeString:
         badge = show(words.custody(row))
         if not row.last_error:
@@ -62,14 +63,14 @@ class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
             '{}<span class="desk-why" title="{}">{}</span>', badge, row.last_error, row.last_error
         )
 
-    @admin.display(description="kept")
+    @admin.display(description=gettext_lazy("kept"))
     def kept(self, row: CustodyRequest) -> str:
         count = len(row.references)
         if row.outcome != CustodyRequest.Outcome.ANSWERED:
             return f"–{_SPACE}of{_SPACE}{count}"
         return f"{count - len(row.failures)}{_SPACE}of{_SPACE}{count}"
 
-    @admin.display(description="Transaction UID", ordering="transaction_uid")
+    @admin.display(description=gettext_lazy("Transaction UID"), ordering="transaction_uid")
     def uid(self, row: CustodyRequest) -> SafeString:
         return short_uid(row.transaction_uid)
 
@@ -98,7 +99,10 @@ class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
         """Return whether this person may have a sender told again."""
         return request.user.has_perm("gateway.change_custodyrequest")
 
-    @admin.action(permissions=["answer"], description="Tell the senders of the failed ones again")
+    @admin.action(
+        permissions=["answer"],
+        description=gettext_lazy("Tell the senders of the failed ones again"),
+    )
     def answer_again(
         self, request: HttpRequest, rows: QuerySet[CustodyRequest]
     ) -> HttpResponse | None:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from dicom_node.status import judge
 from gateway.models import Delivery, Peer
@@ -21,7 +22,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class OutcomeFilter(Dropdown):
     """By what came of the attempt."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -34,7 +35,7 @@ class OutcomeFilter(Dropdown):
 class PeerFilter(Dropdown):
     """By the Peer it went to."""
 
-    title = "peer"
+    title = gettext_lazy("peer")
     parameter_name = "peer"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -50,7 +51,7 @@ class PeerFilter(Dropdown):
 class DeliveryAdmin(MachineFacts[Delivery]):
     """One line an attempt."""
 
-    noun = "Delivery"
+    noun = gettext_lazy("Delivery")
     change_form_template = "webadmin/delivery.html"
     list_display = ("attempted_at", "ecg", "report_kind", "peer_title", "came", "answer", "reason")
     list_filter = (OutcomeFilter, PeerFilter, ("attempted_at", DayRangeFilter))
@@ -60,30 +61,30 @@ class DeliveryAdmin(MachineFacts[Delivery]):
         "=report__instance__sop_instance_uid",
         "^report__instance__study__accession_number",
     )
-    search_help_text = "Accession number, UID of report or ECG"
+    search_help_text = gettext_lazy("Accession number, UID of report or ECG")
 
-    @admin.display(description="ECG", ordering="report__instance_id")
+    @admin.display(description=gettext_lazy("ECG"), ordering="report__instance_id")
     def ecg(self, row: Delivery) -> SafeString:
         number = row.report.instance_id
         link = reverse("admin:gateway_instance_change", args=[number])
         return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, number)
 
-    @admin.display(description="report", ordering="report__kind")
+    @admin.display(description=gettext_lazy("report"), ordering="report__kind")
     def report_kind(self, row: Delivery) -> SafeString:
         link = reverse("admin:gateway_report_change", args=[row.report_id])
         return format_html(
             '<a class="desk-link" href="{}">{}</a>', link, row.report.get_kind_display()
         )
 
-    @admin.display(description="peer", ordering="peer__title")
+    @admin.display(description=gettext_lazy("peer"), ordering="peer__title")
     def peer_title(self, row: Delivery) -> str:
         return row.peer.title
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def came(self, row: Delivery) -> SafeString:
         return show(words.delivery(row.outcome))
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description=gettext_lazy("status"), ordering="status")
     def answer(self, row: Delivery) -> SafeString | str:
         if row.status is None:
             return "no answer"

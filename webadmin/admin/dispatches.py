@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway import dispatching, evidence
 from gateway.models import Delivery, Dispatch, Peer
@@ -22,7 +23,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class OutcomeFilter(Dropdown):
     """By how it ended."""
 
-    title = "outcome"
+    title = gettext_lazy("outcome")
     parameter_name = "outcome"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -35,7 +36,7 @@ class OutcomeFilter(Dropdown):
 class PeerFilter(Dropdown):
     """By the Peer it is meant for."""
 
-    title = "peer"
+    title = gettext_lazy("peer")
     parameter_name = "peer"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -50,7 +51,7 @@ class PeerFilter(Dropdown):
 class ProofFilter(Dropdown):
     """By whether the Peer has shown that it keeps what it stored."""
 
-    title = "proof"
+    title = gettext_lazy("proof")
     parameter_name = "proof"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -66,7 +67,7 @@ class ProofFilter(Dropdown):
 class DispatchAdmin(MachineFacts[Dispatch]):
     """One line a report and Peer. What a person can do is to say that one is no longer meant."""
 
-    noun = "Dispatch"
+    noun = gettext_lazy("Dispatch")
     change_form_template = "webadmin/dispatch.html"
     list_display = (
         "decided_at",
@@ -86,34 +87,34 @@ class DispatchAdmin(MachineFacts[Dispatch]):
         "^report__instance__study__accession_number",
         "^rule",
     )
-    search_help_text = "Accession number, UID of report or ECG, rule"
+    search_help_text = gettext_lazy("Accession number, UID of report or ECG, rule")
     actions = ("withdraw_selected",)
 
-    @admin.display(description="ECG", ordering="report__instance_id")
+    @admin.display(description=gettext_lazy("ECG"), ordering="report__instance_id")
     def ecg(self, row: Dispatch) -> SafeString:
         number = row.report.instance_id
         link = reverse("admin:gateway_instance_change", args=[number])
         return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, number)
 
-    @admin.display(description="report", ordering="report__kind")
+    @admin.display(description=gettext_lazy("report"), ordering="report__kind")
     def report_kind(self, row: Dispatch) -> SafeString:
         link = reverse("admin:gateway_report_change", args=[row.report_id])
         name = row.report.get_kind_display()
         return format_html('<a class="desk-link" href="{}">{}</a>', link, name)
 
-    @admin.display(description="peer", ordering="peer__title")
+    @admin.display(description=gettext_lazy("peer"), ordering="peer__title")
     def peer_title(self, row: Dispatch) -> str:
         return row.peer.title
 
-    @admin.display(description="by rule", ordering="rule")
+    @admin.display(description=gettext_lazy("by rule"), ordering="rule")
     def by(self, row: Dispatch) -> str:
         return row.rule or "–"
 
-    @admin.display(description="outcome", ordering="outcome")
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def came(self, row: Dispatch) -> SafeString:
         return show(words.dispatch(row.outcome))
 
-    @admin.display(description="proof", ordering="proven_at")
+    @admin.display(description=gettext_lazy("proof"), ordering="proven_at")
     def proof(self, row: Dispatch) -> SafeString | str:
         badge = words.proof(row)
         if badge is None:
@@ -137,7 +138,9 @@ class DispatchAdmin(MachineFacts[Dispatch]):
         """Return whether this person may say that a report is not to be sent any more."""
         return request.user.has_perm("gateway.change_instance")
 
-    @admin.action(permissions=["withdraw"], description="No longer meant: do not send these")
+    @admin.action(
+        permissions=["withdraw"], description=gettext_lazy("No longer meant: do not send these")
+    )
     def withdraw_selected(self, request: HttpRequest, rows: QuerySet[Dispatch]) -> None:
         """End the chosen Dispatches that wait or were refused, in the name of this person."""
         chosen = list(rows)

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway.models import Disposal
 from webadmin.admin.screen import MachineFacts, short_uid
@@ -18,7 +19,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class KindFilter(Dropdown):
     """By what was removed."""
 
-    title = "what was removed"
+    title = gettext_lazy("what was removed")
     parameter_name = "kind"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -32,23 +33,23 @@ class KindFilter(Dropdown):
 class DisposalAdmin(MachineFacts[Disposal]):
     """One line for each file that was removed, and one for each batch of records."""
 
-    noun = "Disposal"
+    noun = gettext_lazy("Disposal")
     change_form_template = "webadmin/disposal.html"
     ordering = ("-pk",)
     list_display = ("at", "what", "uid_shown", "size", "policy", "actor", "detail")
     list_filter = (KindFilter, ("at", DayRangeFilter))
     search_fields = ("=uid",)
-    search_help_text = "SOP Instance UID"
+    search_help_text = gettext_lazy("SOP Instance UID")
 
-    @admin.display(description="what", ordering="kind")
+    @admin.display(description=gettext_lazy("what"), ordering="kind")
     def what(self, row: Disposal) -> str:
         return row.get_kind_display()
 
-    @admin.display(description="SOP Instance UID")
+    @admin.display(description=gettext_lazy("SOP Instance UID"))
     def uid_shown(self, row: Disposal) -> SafeString | str:
         return short_uid(row.uid) if row.uid else "–"
 
-    @admin.display(description="size", ordering="size_bytes")
+    @admin.display(description=gettext_lazy("size"), ordering="size_bytes")
     def size(self, row: Disposal) -> str:
         return filesizeformat(row.size_bytes) if row.size_bytes else "–"
 

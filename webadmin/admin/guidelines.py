@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm as RowForm
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 from webadmin.models import Guideline
 from webadmin.unfolded import ModelAdmin
@@ -27,7 +28,7 @@ class GuidelineAdmin(ModelAdmin[Guideline]):
         rows = super().get_queryset(request).select_related("written_by")
         return rows.annotate(reading_count=Count("readings"))
 
-    @admin.display(description="readings by it", ordering="reading_count")
+    @admin.display(description=gettext_lazy("readings by it"), ordering="reading_count")
     def used(self, row: Guideline) -> int:
         return row.reading_count  # type: ignore[attr-defined,no-any-return]
 

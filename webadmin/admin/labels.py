@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
 from models.labels import KEYS
@@ -38,7 +39,7 @@ _SHOWN: Final = 100
 class SourceFilter(Dropdown):
     """By who says so."""
 
-    title = "source"
+    title = gettext_lazy("source")
     parameter_name = "source"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -52,21 +53,21 @@ class SourceFilter(Dropdown):
 class LabelAdmin(MachineFacts[Label]):
     """One line a label, the latest first; the latest of an ECG holds."""
 
-    noun = "Label"
+    noun = gettext_lazy("Label")
     change_form_template = "webadmin/label.html"
     list_before_template = "webadmin/labels_before.html"
     list_display = ("decided_at", "ecg", "says", "origin", "decided_by", "comment")
     list_filter = (SourceFilter, ("decided_at", DayRangeFilter))
     search_fields = ("=instance__sop_instance_uid", "^instance__study__accession_number")
-    search_help_text = "Accession number, UID"
+    search_help_text = gettext_lazy("Accession number, UID")
     list_select_related = ("decided_by",)
     show_full_result_count = False
 
-    @admin.display(description="ECG", ordering="instance")
+    @admin.display(description=gettext_lazy("ECG"), ordering="instance")
     def ecg(self, row: Label) -> str:
         return f"ECG {row.instance_id}"
 
-    @admin.display(description="what counts as true")
+    @admin.display(description=gettext_lazy("what counts as true"))
     def says(self, row: Label) -> SafeString:
         shown = labelling.badges(row.findings)
         if not shown:
@@ -74,7 +75,7 @@ class LabelAdmin(MachineFacts[Label]):
         badges = format_html_join("", "{}", ((show(one),) for one in shown))
         return format_html('<span class="desk-badges">{}</span>', badges)
 
-    @admin.display(description="source", ordering="source")
+    @admin.display(description=gettext_lazy("source"), ordering="source")
     def origin(self, row: Label) -> str:
         return row.get_source_display()
 

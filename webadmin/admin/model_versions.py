@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from gateway import serving, shadow
@@ -37,11 +38,11 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
     class Media:
         css = {"all": ("webadmin/runs.css",)}  # noqa: RUF012 (Django's own declaration)
 
-    noun = "Model version"
+    noun = gettext_lazy("Model version")
     change_form_template = "webadmin/model_version.html"
     list_display = ("named", "now", "first_used_at", "ecgs", "validated", "weights")
     search_fields = ("^name", "^version", "^sha256")
-    search_help_text = "Name, version, SHA-256"
+    search_help_text = gettext_lazy("Name, version, SHA-256")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
         champion = _champion()
@@ -49,25 +50,25 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
         rows = super().get_queryset(request)
         return rows.annotate(ecg_count=Count("instances"), serving_pk=serves)
 
-    @admin.display(description="model", ordering="name")
+    @admin.display(description=gettext_lazy("model"), ordering="name")
     def named(self, row: ModelVersion) -> str:
         return str(row)
 
-    @admin.display(description="now", ordering="shadow_since")
+    @admin.display(description=gettext_lazy("now"), ordering="shadow_since")
     def now(self, row: ModelVersion) -> SafeString | str:
         badges = roles(row, row.serving_pk)  # type: ignore[attr-defined]
         return show(badges[0]) if badges else "–"
 
-    @admin.display(description="ECGs read", ordering="ecg_count")
+    @admin.display(description=gettext_lazy("ECGs read"), ordering="ecg_count")
     def ecgs(self, row: ModelVersion) -> int:
         return row.ecg_count  # type: ignore[attr-defined,no-any-return]
 
-    @admin.display(description="validated classes")
+    @admin.display(description=gettext_lazy("validated classes"))
     def validated(self, row: ModelVersion) -> str:
         count = sum(cards.is_validated(row.card, label.key) for label in LABELS)
         return f"{count} of {len(LABELS)}"
 
-    @admin.display(description="SHA-256 of the weights")
+    @admin.display(description=gettext_lazy("SHA-256 of the weights"))
     def weights(self, row: ModelVersion) -> SafeString:
         return short_uid(row.sha256)
 

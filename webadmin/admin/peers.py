@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from gateway import circuits
@@ -30,7 +31,7 @@ class PeerAdmin(ModelAdmin[Peer]):
     list_display = ("title", "address", "answers", "purpose", "sent", "refused")
     actions = ("call_again",)
     search_fields = ("^title", "^host")
-    search_help_text = "AE title, host"
+    search_help_text = gettext_lazy("AE title, host")
     warn_unsaved_form = True
     readonly_fields = ("refuses_commitment_since",)
     change_form_after_template = "webadmin/refused_outputs.html"
@@ -67,11 +68,11 @@ class PeerAdmin(ModelAdmin[Peer]):
         actions.pop("delete_selected", None)
         return actions
 
-    @admin.display(description="address", ordering="host")
+    @admin.display(description=gettext_lazy("address"), ordering="host")
     def address(self, row: Peer) -> str:
         return f"{row.host}:{row.port}" if row.host else "any address"
 
-    @admin.display(description="answers")
+    @admin.display(description=gettext_lazy("answers"))
     def answers(self, row: Peer) -> SafeString | str:
         away = trail.silence(row)
         if away is None:
@@ -80,7 +81,7 @@ class PeerAdmin(ModelAdmin[Peer]):
         waits = f"{count:,} ECG{'' if count == 1 else 's'} wait{'s' if count == 1 else ''} for it"
         return format_html('{}<span class="desk-why">{}</span>', show(away), waits)
 
-    @admin.action(permissions=["change"], description="Call them again now")
+    @admin.action(permissions=["change"], description=gettext_lazy("Call them again now"))
     def call_again(self, request: HttpRequest, rows: QuerySet[Peer]) -> None:
         """Do not wait until the next trial of Peers that did not answer."""
         for peer in rows:
@@ -88,7 +89,7 @@ class PeerAdmin(ModelAdmin[Peer]):
             self.log_change(request, peer, "call again now")
         messages.success(request, "They are called as soon as something waits for them.")
 
-    @admin.display(description="what it is for")
+    @admin.display(description=gettext_lazy("what it is for"))
     def purpose(self, row: Peer) -> SafeString:
         badges = (
             (row.is_sender, Badge("sends ECGs", "progress", "login")),
@@ -101,13 +102,13 @@ class PeerAdmin(ModelAdmin[Peer]):
             return show(Badge("not in use", "quiet", "block"))
         return format_html('<span class="desk-badges">{}</span>', format_html_join("", "{}", shown))
 
-    @admin.display(description="what it is sent")
+    @admin.display(description=gettext_lazy("what it is sent"))
     def sent(self, row: Peer) -> str:
         if not row.is_destination:
             return "–"
         return f"{outputs.names(row.outputs)} ({row.get_language_display()})"
 
-    @admin.display(description="refuses")
+    @admin.display(description=gettext_lazy("refuses"))
     def refused(self, row: Peer) -> SafeString | str:
         kinds = [refusal.output for refusal in row.refused_outputs.all()]
         return show(Badge(outputs.names(kinds), "warn", "block")) if kinds else "–"

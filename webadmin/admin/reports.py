@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -30,7 +31,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class KindFilter(Dropdown):
     """By the kind of document."""
 
-    title = "kind"
+    title = gettext_lazy("kind")
     parameter_name = "kind"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -44,7 +45,7 @@ class KindFilter(Dropdown):
 class ReportAdmin(MachineFacts[Report]):
     """One line a document."""
 
-    noun = "Report"
+    noun = gettext_lazy("Report")
     lists_patients = True
     change_form_template = "webadmin/report.html"
     list_display = ("composed_at", "kind_of", "language", "ecg", "accession", "where", "uid")
@@ -55,26 +56,28 @@ class ReportAdmin(MachineFacts[Report]):
         "^instance__study__accession_number",
         "^instance__study__patient_id",
     )
-    search_help_text = "Accession number, patient ID, UID"
+    search_help_text = gettext_lazy("Accession number, patient ID, UID")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         rows = super().get_queryset(request).select_related("instance__study")
         return rows.prefetch_related("deliveries__peer", "dispatches__peer")
 
-    @admin.display(description="kind", ordering="kind")
+    @admin.display(description=gettext_lazy("kind"), ordering="kind")
     def kind_of(self, row: Report) -> str:
         return row.get_kind_display()
 
-    @admin.display(description="ECG", ordering="instance_id")
+    @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Report) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
         return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
 
-    @admin.display(description="accession", ordering="instance__study__accession_number")
+    @admin.display(
+        description=gettext_lazy("accession"), ordering="instance__study__accession_number"
+    )
     def accession(self, row: Report) -> str:
         return (row.instance.study.accession_number if row.instance.study else "") or "–"
 
-    @admin.display(description="stored at")
+    @admin.display(description=gettext_lazy("stored at"))
     def where(self, row: Report) -> str:
         there = {d.peer.title for d in row.deliveries.all() if d.outcome in ("stored", "warning")}
         # Attempts may be aged out; what came of them is not.
@@ -82,7 +85,7 @@ class ReportAdmin(MachineFacts[Report]):
         there |= {d.peer.title for d in row.dispatches.all() if d.outcome == stored}
         return ", ".join(sorted(there)) or "nowhere yet"
 
-    @admin.display(description="SOP Instance UID")
+    @admin.display(description=gettext_lazy("SOP Instance UID"))
     def uid(self, row: Report) -> SafeString:
         return short_uid(row.sop_instance_uid)
 

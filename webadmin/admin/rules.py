@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -76,7 +77,7 @@ class RuleAdmin(ModelAdmin[Rule]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         return super().get_queryset(request).prefetch_related("destinations")
 
-    @admin.display(description="of which results")
+    @admin.display(description=gettext_lazy("of which results"))
     def conditions(self, row: Rule) -> SafeString | str:
         said = routing.describe(routing.as_value(row))
         if not said:
@@ -84,7 +85,7 @@ class RuleAdmin(ModelAdmin[Rule]):
         lines = format_html_join("", "<li>{}</li>", ((text,) for text in said))
         return format_html('<ul class="desk-conditions">{}</ul>', lines)
 
-    @admin.display(description="where they go")
+    @admin.display(description=gettext_lazy("where they go"))
     def where(self, row: Rule) -> SafeString | str:
         peers = list(row.destinations.all())
         if not peers:
@@ -93,13 +94,13 @@ class RuleAdmin(ModelAdmin[Rule]):
             peer.title if peer.is_destination else f"{peer.title} (off)" for peer in peers
         )
 
-    @admin.display(description="as")
+    @admin.display(description=gettext_lazy("as"))
     def what(self, row: Rule) -> str:
         if not row.destinations.all():
             return "–"
         return outputs.names(row.outputs) or "what each usually gets"
 
-    @admin.display(description="in use", boolean=True, ordering="is_active")
+    @admin.display(description=gettext_lazy("in use"), boolean=True, ordering="is_active")
     def is_on(self, row: Rule) -> bool:
         return row.is_active
 

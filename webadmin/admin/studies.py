@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway.models import Report, Study
 from webadmin import words
@@ -22,7 +23,7 @@ class StudyAdmin(MachineFacts[Study]):
     class Media:
         js = ("webadmin/picture.js",)
 
-    noun = "Study"
+    noun = gettext_lazy("Study")
     lists_patients = True
     change_form_template = "webadmin/study.html"
     list_display = (
@@ -36,28 +37,28 @@ class StudyAdmin(MachineFacts[Study]):
     )
     list_filter = (("created_at", DayRangeFilter),)
     search_fields = ("^accession_number", "^patient_id", "=study_instance_uid")
-    search_help_text = "Accession number, patient ID, UID"
+    search_help_text = gettext_lazy("Accession number, patient ID, UID")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Study]:
         return super().get_queryset(request).annotate(ecg_count=Count("instances"))
 
-    @admin.display(description="first received", ordering="created_at")
+    @admin.display(description=gettext_lazy("first received"), ordering="created_at")
     def arrived(self, row: Study) -> Any:
         return row.created_at
 
-    @admin.display(description="accession", ordering="accession_number")
+    @admin.display(description=gettext_lazy("accession"), ordering="accession_number")
     def accession(self, row: Study) -> str:
         return row.accession_number or "–"
 
-    @admin.display(description="patient ID", ordering="patient_id")
+    @admin.display(description=gettext_lazy("patient ID"), ordering="patient_id")
     def patient(self, row: Study) -> str:
         return row.patient_id or "–"
 
-    @admin.display(description="ECGs", ordering="ecg_count")
+    @admin.display(description=gettext_lazy("ECGs"), ordering="ecg_count")
     def ecgs(self, row: Study) -> int:
         return row.ecg_count  # type: ignore[attr-defined,no-any-return]
 
-    @admin.display(description="Study UID")
+    @admin.display(description=gettext_lazy("Study UID"))
     def uid(self, row: Study) -> SafeString:
         return short_uid(row.study_instance_uid)
 

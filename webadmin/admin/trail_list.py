@@ -82,7 +82,7 @@ class TrailList(ChangeList):
 class TrailAdmin(MachineFacts[AuditLink]):
     """One line for everything that happened, newest first."""
 
-    noun = "Entry"
+    noun = _("Entry")
     lists_patients = True
     change_form_template = "webadmin/trail_entry.html"
     list_before_template = "webadmin/trail_before.html"

@@ -78,31 +78,31 @@ class TrainingRunAdmin(MachineFacts[TrainingRun]):
         css = {"all": ("webadmin/runs.css",)}  # noqa: RUF012 (Django's own declaration)
         js = ("webadmin/live.js",)
 
-    noun = "Training run"
+    noun = gettext_lazy("Training run")
     change_form_template = "webadmin/training_run.html"
     change_list_template = "webadmin/training_runs.html"
     list_display = ("started_at", "on_set", "came", "far", "made", "by")
     list_select_related = ("training_set", "start", "candidate", "started_by")
     search_fields = ("^training_set__name",)
-    search_help_text = "Training set"
+    search_help_text = gettext_lazy("Training set")
 
-    @admin.display(description="training set", ordering="training_set__name")
+    @admin.display(description=gettext_lazy("training set"), ordering="training_set__name")
     def on_set(self, row: TrainingRun) -> str:
         return row.training_set.name
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=gettext_lazy("state"), ordering="state")
     def came(self, row: TrainingRun) -> SafeString:
         return show(badge(row))
 
-    @admin.display(description="progress", ordering="progress")
+    @admin.display(description=gettext_lazy("progress"), ordering="progress")
     def far(self, row: TrainingRun) -> str:
         return f"{row.progress:.0%}"
 
-    @admin.display(description="candidate", ordering="candidate")
+    @admin.display(description=gettext_lazy("candidate"), ordering="candidate")
     def made(self, row: TrainingRun) -> str:
         return str(row.candidate or "–")
 
-    @admin.display(description="started by", ordering="started_by__username")
+    @admin.display(description=gettext_lazy("started by"), ordering="started_by__username")
     def by(self, row: TrainingRun) -> str:
         return row.started_by.get_username()
 

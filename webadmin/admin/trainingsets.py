@@ -19,6 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from dicom_node.errors import ImageError
@@ -47,30 +48,30 @@ _AT_ONCE = threading.BoundedSemaphore(1)
 class TrainingSetAdmin(MachineFacts[TrainingSet]):
     """One line a set. A set is frozen here or by command, and never changed."""
 
-    noun = "Training set"
+    noun = gettext_lazy("Training set")
     change_form_template = "webadmin/trainingset.html"
     list_before_template = "webadmin/trainingsets_before.html"
     list_display = ("name", "frozen_at", "frozen_by", "ecgs", "tests", "openings_", "digest")
     search_fields = ("^name", "^sha256")
-    search_help_text = "Name, SHA-256"
+    search_help_text = gettext_lazy("Name, SHA-256")
     list_select_related = ("frozen_by",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingSet]:
         return super().get_queryset(request).annotate(opening_count=Count("openings"))
 
-    @admin.display(description="ECGs")
+    @admin.display(description=gettext_lazy("ECGs"))
     def ecgs(self, row: TrainingSet) -> int:
         return sum(split["ecgs"] for split in row.counts.values())
 
-    @admin.display(description="in the test split")
+    @admin.display(description=gettext_lazy("in the test split"))
     def tests(self, row: TrainingSet) -> int:
         return int(row.counts[TrainingItem.Split.TEST]["ecgs"])
 
-    @admin.display(description="test split opened", ordering="opening_count")
+    @admin.display(description=gettext_lazy("test split opened"), ordering="opening_count")
     def openings_(self, row: TrainingSet) -> int:
         return row.opening_count  # type: ignore[attr-defined,no-any-return]
 
-    @admin.display(description="SHA-256 of the items")
+    @admin.display(description=gettext_lazy("SHA-256 of the items"))
     def digest(self, row: TrainingSet) -> SafeString:
         return short_uid(row.sha256)
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
 from gateway.models import Transition
 from gateway.states import State
@@ -21,7 +22,7 @@ from webadmin.filters import DayRangeFilter, Dropdown
 class ToStateFilter(Dropdown):
     """By the state it led to."""
 
-    title = "state reached"
+    title = gettext_lazy("state reached")
     parameter_name = "to"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
@@ -35,24 +36,24 @@ class ToStateFilter(Dropdown):
 class TransitionAdmin(MachineFacts[Transition]):
     """The audit trail across all ECGs, newest first."""
 
-    noun = "Transition"
+    noun = gettext_lazy("Transition")
     change_form_template = "webadmin/transition.html"
     ordering = ("-pk",)
     list_display = ("at", "ecg", "reached", "what", "actor", "detail")
     list_filter = (ToStateFilter, ("at", DayRangeFilter))
     search_fields = ("=instance__sop_instance_uid", "^actor")
-    search_help_text = "SOP Instance UID, actor"
+    search_help_text = gettext_lazy("SOP Instance UID, actor")
 
-    @admin.display(description="ECG", ordering="instance_id")
+    @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Transition) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
         return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
 
-    @admin.display(description="state", ordering="to_state")
+    @admin.display(description=gettext_lazy("state"), ordering="to_state")
     def reached(self, row: Transition) -> SafeString:
         return show(words.state(row.to_state))
 
-    @admin.display(description="what happened", ordering="event")
+    @admin.display(description=gettext_lazy("what happened"), ordering="event")
     def what(self, row: Transition) -> str:
         return trail.describe(row.event)
 
