@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import Count, Min, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
-from gateway import evidence, intake
-from gateway.models import Alert, Association, Instance, ModelVersion, Peer
+from gateway import evidence, intake, serving
+from gateway.models import Alert, Association, CustodyRequest, Instance, ModelVersion, Peer
 from gateway.states import DONE, WAITING, State
-from webadmin import trail, words
+from webadmin import drift, first_steps, trail, words
 from webadmin.filters import between
 
 SLOW = datetime.timedelta(minutes=5)
@@ -25,6 +29,11 @@ UNPROVEN_LONG = datetime.timedelta(hours=1)
 """An archive has answered by then, or was asked again."""
 
 ASSOCIATIONS_SHOWN = 8
+
+FAILURES_GROUPED = 500
+"""The latest ones; in a long outage there are thousands, of the same few causes."""
+
+CAUSES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,19 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
     user = request.user
     if user.has_perm("gateway.view_instance"):
         page["tiles"], page["oldest_wait"] = _tiles(timezone.now())
-        page["model_version"] = live_model()
+        page["causes"] = _causes()
         page["notice"] = words.NOTICE
+        if live := live_model():
+            page["live"] = live
+            page["drift"] = drift.table(live.version, live.since)
+            page["drift_needs"] = 2 * drift.ENOUGH
+            page["steps"] = first_steps.open_to(user)
+            if user.has_perm("webadmin.view_label"):
+                page["agreement"] = drift.agreement(live.version)
         if user.has_perm("gateway.view_dispatch"):
             page["tiles"].append(_unproven(timezone.now()))
+        if user.has_perm("gateway.view_custodyrequest"):
+            page["tiles"].append(_custody())
         page["intake_shut"] = intake.shortage()
     if user.has_perm("gateway.view_association"):
         page["associations"] = [
@@ -67,11 +85,49 @@ def context(request: HttpRequest, page: dict[str, Any]) -> dict[str, Any]:
     return page
 
 
-def live_model() -> ModelVersion | None:
-    """Return the network that read the latest analysed ECG; None before the first."""
+@dataclass(frozen=True)
+class Live:
+    """The network that serves, since when, and who said so where a person did."""
+
+    version: ModelVersion
+    since: datetime.datetime
+    actor: str = ""
+
+
+def live_model() -> Live | None:
+    """Return the network that was promoted last, or else the one that read the latest ECG.
+
+    None before the first has been read.
+    """
+    promotion = serving.latest()
+    if promotion is not None:
+        return Live(promotion.model_version, promotion.at, promotion.actor.removeprefix("user:"))
     latest = Instance.objects.filter(model_version__isnull=False).select_related("model_version")
     row = latest.order_by("-pk").first()
-    return row.model_version if row else None
+    if row is None or row.model_version is None:
+        return None
+    return Live(row.model_version, row.model_version.first_used_at)
+
+
+def _causes() -> list[tuple[str, int, str]]:
+    """Return why ECGs failed, the most frequent first: the cause, how many, and their list."""
+    failed = Instance.objects.filter(state=State.FAILED).order_by("-received_at")
+    reasons = Counter(failed.values_list("reason", flat=True)[:FAILURES_GROUPED])
+    base = reverse("admin:gateway_instance_changelist")
+    return [
+        (reason or _("no cause was given"), count,
+         f"{base}?{urlencode({'state': State.FAILED, 'reason': reason})}")
+        for reason, count in reasons.most_common(CAUSES_SHOWN)
+    ]  # fmt: skip
+
+
+def _custody() -> Tile:
+    """Return the tile of senders who wait for an answer that they cannot be given."""
+    count = CustodyRequest.objects.filter(outcome=CustodyRequest.Outcome.FAILED).count()
+    link = f"{reverse('admin:gateway_custodyrequest_changelist')}?outcome=failed"
+    note = _("senders do not know") if count else _("senders know what we keep")
+    tone = "bad" if count else "quiet"
+    return Tile(_("Custody unanswered"), f"{count:,}", note, link, tone, "fact_check")
 
 
 def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:
@@ -87,14 +143,16 @@ def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:
     )
     wait = now - count["oldest"] if count["oldest"] else datetime.timedelta(0)
     is_slow = wait > SLOW
-    note = f"the oldest for {trail.span(wait)}" if count["waiting"] else "nothing waits"
+    note = _("the oldest for %s") % trail.span(wait) if count["waiting"] else _("nothing waits")
     tone = "warn" if is_slow else "progress"
     tiles = [
         _tile("Waiting", count["waiting"], note, query="state=waiting", tone=tone),
-        _tile("Delivered", count["delivered"], TODAY, query=DONE_TODAY, tone="good"),
-        _tile("Rejected", count["rejected"], TODAY, query=_today(State.REJECTED), tone="quiet"),
-        _tile("Failed", count["failed"], "need a person", query="state=failed", tone="bad"),
-        _tile("Set aside", count["set_aside"], "conflicts", query="state=set_aside", tone="warn"),
+        _tile("Delivered", count["delivered"], _(TODAY), query=DONE_TODAY, tone="good"),
+        _tile("Rejected", count["rejected"], _(TODAY), query=_today(State.REJECTED), tone="quiet"),
+        _tile("Failed", count["failed"], _("need a person"), query="state=failed", tone="bad"),
+        _tile(
+            "Set aside", count["set_aside"], _("conflicts"), query="state=set_aside", tone="warn"
+        ),
     ]
     return tiles, trail.span(wait) if is_slow else ""
 
@@ -104,14 +162,18 @@ def _unproven(now: datetime.datetime) -> Tile:
     count = evidence.unproven().aggregate(all=Count("pk"), oldest=Min("ended_at"))
     oldest = count["oldest"]
     wait = now - oldest if oldest else datetime.timedelta(0)
-    note = f"the oldest for {trail.span(wait)}" if count["all"] else "archives keep what they took"
+    note = (
+        _("the oldest for %s") % trail.span(wait)
+        if count["all"]
+        else _("archives keep what they took")
+    )
     tone = "warn" if wait > UNPROVEN_LONG else "progress"
     link = f"{reverse('admin:gateway_dispatch_changelist')}?proof=unproven"
-    return Tile("Unproven", f"{count['all']:,}", note, link, tone if count["all"] else "quiet",
+    return Tile(_("Unproven"), f"{count['all']:,}", note, link, tone if count["all"] else "quiet",
                 "pending")  # fmt: skip
 
 
-TODAY = "of those received today"
+TODAY = gettext_noop("of those received today")
 DONE_TODAY = "state=done&day=today"
 
 
@@ -121,13 +183,13 @@ def _today(state: State) -> str:
 
 def _tile(title: str, value: int, note: str, *, query: str, tone: str) -> Tile:
     link = f"{reverse('admin:gateway_instance_changelist')}?{query}"
-    return Tile(title, f"{value:,}", note, link, tone if value else "quiet", _ICONS[title])
+    return Tile(_(title), f"{value:,}", note, link, tone if value else "quiet", _ICONS[title])
 
 
 _ICONS = {
-    "Waiting": "hourglass_top",
-    "Delivered": "check_circle",
-    "Rejected": "block",
-    "Failed": "error",
-    "Set aside": "content_copy",
+    gettext_noop("Waiting"): "hourglass_top",
+    gettext_noop("Delivered"): "check_circle",
+    gettext_noop("Rejected"): "block",
+    gettext_noop("Failed"): "error",
+    gettext_noop("Set aside"): "content_copy",
 }

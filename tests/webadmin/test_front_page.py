@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 from html import unescape
 
-from desk_people import make_user, signed_in
+import pytest
+from desk_people import READ, make_user, signed_in
 from desk_rows import (
     analyse,
     fail,
@@ -16,12 +18,27 @@ from desk_rows import (
     make_peer,
     reject,
 )
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
+from gateway.models import CustodyRequest, Promotion
 from gateway.states import State
+from models.labels import KEYS
+from webadmin.models import Label, Reading, TrainingRun, TrainingSet
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+QUERIES = 18
+"""Of the front page, the session and the sidebar included; the comparison of senders is kept."""
 
 
 def front(browser: Client) -> str:
@@ -94,6 +111,7 @@ def test_each_tile_counts_what_its_link_lists(reader: Client) -> None:
         "Failed": 1,
         "Set aside": 1,
         "Unproven": 0,
+        "Custody unanswered": 0,
     }
     for title, (value, link) in found.items():
         assert reader.get(link).content.decode().count("data-picture") == value, title
@@ -129,6 +147,117 @@ def test_it_shows_nobody_what_they_may_not_see(stranger: Client) -> None:
     nurse = front(signed_in(make_user("nurse", "view_instance")))
     assert tiles(nurse)["Waiting"][0] == 1
     assert "10.0.0.9" not in nurse
+
+
+def test_failures_are_grouped_by_cause_and_each_leads_to_its_list(reader: Client) -> None:
+    assert "Why they failed" not in front(reader)
+    for reason in ("no answer", "no answer", "refused: Out of Resources (0xA700)"):
+        fail(make_ecg(data=b""), reason)
+    shown = front(reader)
+    found = re.findall(r'href="([^"]*reason=[^"]*)">(\d+)</a> <span>([^<]*)<', shown)
+    assert [(int(count), reason) for _, count, reason in found] == [
+        (2, "no answer"),
+        (1, "refused: Out of Resources (0xA700)"),
+    ]
+    for link, count, reason in found:
+        listed = reader.get(link)
+        assert listed.status_code == 200, reason
+        assert listed.content.decode().count("data-picture") == int(count), reason
+
+
+def test_senders_who_were_not_answered_are_counted(reader: Client) -> None:
+    for outcome in ("failed", "answered"):
+        CustodyRequest.objects.create(
+            calling_title="CART", transaction_uid=f"2.25.1{len(outcome)}", references=[],
+            outcome=outcome, attempts=3,
+        )  # fmt: skip
+    value, link = tiles(front(reader))["Custody unanswered"]
+    assert value == 1
+    assert "2.25.16" in reader.get(link).content.decode()
+    assert "2.25.18" not in reader.get(link).content.decode()
+    assert "Custody unanswered" not in front(signed_in(make_user("nurse", "view_instance")))
+
+
+def test_it_says_since_when_the_network_serves_and_who_said_so(reader: Client) -> None:
+    analyse(make_ecg(data=b""), {})
+    promoted = make_model_version(sha256="0" * 64, name="ecg-better")
+    shown = front(reader)
+    assert "ecg-resnet@1.0.0" in shown
+    assert "Serves since" in shown
+    Promotion.objects.create(
+        model_version=promoted, kind="promoted", actor="user:chief", reason="better"
+    )
+    shown = front(reader)
+    assert "ecg-better@1.0.0" in shown
+    assert re.search(r"Serves since [^<]*, by chief\.", shown)
+
+
+def test_a_sender_with_few_ecgs_is_told_how_many_a_comparison_needs(reader: Client) -> None:
+    analyse(make_ecg(data=b"", calling_title="CART7"), {})
+    assert re.search(r"sender=CART7.*?\d ECGs so far; a comparison begins with 200", front(reader),
+                     re.DOTALL)  # fmt: skip
+
+
+def test_the_steps_tick_off_what_was_done_and_go_when_all_is(chief: Client) -> None:
+    def done() -> list[bool]:
+        marks = re.findall(r"front-mark( front-done)?", front(chief))
+        return [bool(mark) for mark in marks]
+
+    assert done() == [], "nothing was read by a network yet"
+    user = make_user("doctor")
+    ecgs = [analyse(make_ecg(data=b""), {}) for _ in range(5)]
+    shown = front(chief)
+    assert done() == [False] * 5
+    for name in ("reading_list", "admin:webadmin_trainingset_freeze",
+                 "admin:webadmin_trainingrun_start"):  # fmt: skip
+        assert f'href="{reverse(name)}"' in shown
+    words = dict.fromkeys(KEYS, "absent")
+    Reading.objects.create(instance=ecgs[0], reader=user, role="", decision="confirmed",
+                           findings=words)  # fmt: skip
+    for ecg in (*ecgs[:4], ecgs[0]):
+        Label.objects.create(instance=ecg, findings=words, source="single", decided_by=user)
+    assert done() == [True, False, False, False, False], "four ECGs are no handful"
+    Label.objects.create(instance=ecgs[4], findings=words, source="single", decided_by=user)
+    training_set = TrainingSet.objects.create(name="spring", sha256="ab" * 32, frozen_by=user)
+    assert done() == [True, True, True, False, False]
+    candidate = make_model_version(sha256="0" * 64, name="ecg-better")
+    TrainingRun.objects.create(
+        training_set=training_set, start=make_model_version(), candidate=candidate,
+        state="evaluated", started_by=user,
+    )  # fmt: skip
+    assert done() == [True, True, True, True, False]
+    assert reverse("admin:gateway_modelversion_change", args=[candidate.pk]) in front(chief)
+    Promotion.objects.create(model_version=candidate, kind="promoted", actor="x", reason="better")
+    assert done() == []
+
+
+def test_a_step_of_somebody_else_has_no_link(db: None) -> None:
+    analyse(make_ecg(data=b""), {})
+    assert "front-mark" not in front(signed_in(make_user("nurse", *READ)))
+    shown = front(signed_in(make_user("doctor", *READ, "add_reading")))
+    assert shown.count("somebody else's") == 3
+    assert reverse("admin:webadmin_trainingset_freeze") not in shown
+
+
+def test_it_asks_a_bounded_number_of_times(
+    chief: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    def grow() -> None:
+        user = make_user(f"doctor{Label.objects.count()}")
+        for _ in range(3):
+            fail(analyse(make_ecg(data=b""), {"af": 0.9}), "no answer")
+            ecg = analyse(make_ecg(data=b""), {"af": 0.9})
+            said = dict.fromkeys(KEYS, "absent")
+            Label.objects.create(instance=ecg, findings=said, source="single", decided_by=user)
+            make_association()
+
+    grow()
+    front(chief)
+    with django_assert_num_queries(QUERIES):
+        front(chief)
+    grow()
+    with django_assert_num_queries(QUERIES):
+        front(chief)
 
 
 def test_the_root_leads_to_the_desk(client: Client) -> None:
