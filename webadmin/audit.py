@@ -18,10 +18,11 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any, Final
 
+from axes.signals import user_locked_out
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Model, TextChoices
-from django.db.models.signals import m2m_changed
+from django.db.models.signals import m2m_changed, post_save
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -237,6 +238,20 @@ def _roles_changed(
     record(Action.ROLES_CHANGED, subject=instance, **detail)
 
 
+def _locked_out(request: HttpRequest, username: str, **_: Any) -> None:
+    from django.contrib.auth.models import User
+
+    user = User.objects.filter(username=username).first()
+    name = user.get_username() if user else ""
+    record(Action.LOCKED_OUT, request=request, actor=name, subject=user, is_known=bool(user))
+
+
+def _password_changed(instance: Any, created: bool, **_: Any) -> None:
+    # Set anew, not hashed anew at a login: Django forgets the clear text after saving.
+    if not created and instance._password is not None:
+        record(Action.PASSWORD_CHANGED, subject=instance)
+
+
 def connect() -> None:
     """Have the deeds that Django tells of by signals written down."""
     from django.contrib.auth.models import Group, User
@@ -244,5 +259,7 @@ def connect() -> None:
     user_logged_in.connect(_signed_in, dispatch_uid="audit.signed_in")
     user_logged_out.connect(_signed_out, dispatch_uid="audit.signed_out")
     user_login_failed.connect(_failed, dispatch_uid="audit.failed")
+    user_locked_out.connect(_locked_out, dispatch_uid="audit.locked_out")
+    post_save.connect(_password_changed, sender=User, dispatch_uid="audit.password")
     for table in (User.groups.through, User.user_permissions.through, Group.permissions.through):
         m2m_changed.connect(_roles_changed, sender=table, dispatch_uid=f"audit.{table.__name__}")
