@@ -36,8 +36,18 @@
             button.hidden = button.disabled = isIdle;
         }
         open.setAttribute("aria-expanded", String(isOn));
-        if (isOn) toggles.querySelector("input:checked, input")?.focus();
-        else open.focus();
+        window.readingViewer.refit();
+        if (isOn) {
+            toggles.querySelector("input:checked, input")?.focus({ preventScroll: true });
+            lookAtBoth();
+        } else {
+            open.focus({ preventScroll: true });
+        }
+    }
+
+    // The ten findings take room: the picture stands at the top of the window then.
+    function lookAtBoth() {
+        byId("reading-stage").scrollIntoView({ block: "start" });
     }
 
     function turn(row) {
@@ -45,7 +55,8 @@
         const chosen = inputs.findIndex((input) => input.checked);
         const next = inputs[(chosen + 1) % inputs.length];
         next.checked = true;
-        next.focus();
+        next.focus({ preventScroll: true });
+        row.scrollIntoView({ block: "nearest" });
     }
 
     open?.addEventListener("click", () => override(toggles.hidden));
@@ -199,6 +210,8 @@
         choice.selectedIndex = (choice.selectedIndex + 1) % choice.options.length;
         choice.dispatchEvent(new Event("change"));
     }
+
+    if (isOverriding()) window.addEventListener("load", lookAtBoth, { once: true });
 
     // The next picture is here before it is asked for.
     if (root.dataset.nextPicture) {
