@@ -54,6 +54,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=held, state=st.sampled_from(WAITING))
     def claim(self, state: State) -> Instance | None:
+        return self.claim_now(state)
+
+    def claim_now(self, state: State) -> Instance | None:
         claimed = leases.claim(state, ids=[self.row.pk])
         if claimed and state == State.REPORTED:
             self.report_reviews()
@@ -72,6 +75,12 @@ class Life(RuleBasedStateMachine):
             verifier_name="Test^Reader",
             organization="Hospital",
         )
+
+    @rule()
+    def come_to_delivery(self) -> None:
+        """A worker that is neither late nor dead brings it as far as its delivery."""
+        for state in (State.RECEIVED, State.ANALYSED):
+            self.finish(self.claim_now(state))
 
     @rule()
     def expire(self) -> None:
@@ -170,10 +179,7 @@ class Life(RuleBasedStateMachine):
             expire(row)
             self.back_off_passes()
             for state in WAITING:
-                for worker in leases.claim(state, ids=[row.pk]):
-                    if state == State.REPORTED:
-                        self.report_reviews()
-                    self.finish(worker)
+                self.finish(self.claim_now(state))
         raise AssertionError(f"the row is stuck in {self.fresh().state}")
 
 
