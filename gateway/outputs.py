@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from models.labels import LABELS
 
@@ -23,8 +24,8 @@ class Output(models.TextChoices):
     COMPREHENSIVE = "comprehensive", "Comprehensive SR"
     COMPREHENSIVE_3D = "comprehensive_3d", "Comprehensive 3D SR"
     ENHANCED = "enhanced", "Enhanced SR"
-    RESULT_PAGE = "result_page", "Result page (Secondary Capture)"
-    PDF = "pdf", "PDF report"
+    RESULT_PAGE = "result_page", _("Result page (Secondary Capture)")
+    PDF = "pdf", _("PDF report")
 
 
 class Language(models.TextChoices):

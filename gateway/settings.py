@@ -254,6 +254,7 @@ MIDDLEWARE = [
     "webadmin.security.set_policies",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -304,6 +305,11 @@ AXES_DISABLE_ACCESS_LOG = True  # the trail has it
 AXES_VERBOSE = False
 LOGIN_URL = reverse_lazy("admin:login")
 LANGUAGE_CODE = "en"
+# A browser says which it wants; the menu under one's name changes it. Reports have languages of
+# their own, a Peer's (gateway.outputs.Language).
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = env.str("ECG_TIME_ZONE", default="UTC")
 USE_TZ = True
 FORMAT_MODULE_PATH = ["webadmin.formats"]
@@ -327,6 +333,7 @@ if ECG_HTTPS:
     SILENCED_SYSTEM_CHECKS = ["security.W021"]
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    LANGUAGE_COOKIE_SECURE = True
 
 # --- The Desk: names here, not imports; webadmin stands above this room ---------------------------
 UNFOLD = {
@@ -334,6 +341,7 @@ UNFOLD = {
     "SITE_HEADER": "ECG Gateway",
     "SITE_SYMBOL": "monitor_heart",
     "SITE_URL": None,
+    "SHOW_LANGUAGES": True,
     "SITE_FAVICONS": "webadmin.navigation.favicons",
     "DASHBOARD_CALLBACK": "webadmin.dashboard.context",
     "SIDEBAR": {"navigation": "webadmin.navigation.groups"},

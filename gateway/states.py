@@ -7,35 +7,36 @@ A state is a past participle: a fact that is true and on disk. Work in progress 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class State(models.TextChoices):
     """What is true of an instance."""
 
-    RECEIVED = "received", "Received"
-    ANALYSED = "analysed", "Analysed"
-    REPORTED = "reported", "Reported"
-    DELIVERED = "delivered", "Delivered"
-    PROVEN = "proven", "Proven"
-    REJECTED = "rejected", "Rejected"
-    FAILED = "failed", "Failed"
-    SET_ASIDE = "set_aside", "Set aside (conflict)"
+    RECEIVED = "received", _("Received")
+    ANALYSED = "analysed", _("Analysed")
+    REPORTED = "reported", _("Reported")
+    DELIVERED = "delivered", _("Delivered")
+    PROVEN = "proven", _("Proven")
+    REJECTED = "rejected", _("Rejected")
+    FAILED = "failed", _("Failed")
+    SET_ASIDE = "set_aside", _("Set aside (conflict)")
 
 
 class Event(models.TextChoices):
     """What happens to an instance."""
 
-    ANALYSE = "analyse", "findings stored"
-    REJECT = "reject", "not an ECG page we can read"
-    COMPOSE = "compose", "reports written"
-    DELIVER = "deliver", "reports stored by every destination"
-    PROVE = "prove", "every destination has shown that it keeps the reports"
-    MISS = "miss", "a destination does not have what it accepted"
-    REVIEW = "review", "a person verified what it shows, which is reported as well"
-    GIVE_UP = "give_up", "attempts spent or trying again cannot help"
-    RESUME_ANALYSIS = "resume_analysis", "a person asked to analyse again"
-    RESUME_COMPOSITION = "resume_composition", "a person asked to compose again"
-    RESUME_DELIVERY = "resume_delivery", "a person asked to deliver again"
+    ANALYSE = "analyse", _("findings stored")
+    REJECT = "reject", _("not an ECG page we can read")
+    COMPOSE = "compose", _("reports written")
+    DELIVER = "deliver", _("reports stored by every destination")
+    PROVE = "prove", _("every destination has shown that it keeps the reports")
+    MISS = "miss", _("a destination does not have what it accepted")
+    REVIEW = "review", _("a person verified what it shows, which is reported as well")
+    GIVE_UP = "give_up", _("attempts spent or trying again cannot help")
+    RESUME_ANALYSIS = "resume_analysis", _("a person asked to analyse again")
+    RESUME_COMPOSITION = "resume_composition", _("a person asked to compose again")
+    RESUME_DELIVERY = "resume_delivery", _("a person asked to deliver again")
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {

@@ -157,14 +157,14 @@ def _double_readings() -> list[Double]:
 def _line(key: str, double: list[Double]) -> Line:
     said = [(one[key], other[key]) for _, one, other in double]
     shown = Counter((one == "present") + (other == "present") for one, other in said)
-    return Line(words.MEANINGS[key], kappa(table_of(said, WORDS)), shown[2], shown[1])
+    return Line(str(words.MEANINGS[key]), kappa(table_of(said, WORDS)), shown[2], shown[1])
 
 
 def _figures(key: str, truth: dict[int, dict[str, str]], found: dict[int, str]) -> Figures:
     sick = [found[pk] for pk in truth if pk in found and truth[pk].get(key) == "present"]
     well = [found[pk] for pk in truth if pk in found and truth[pk].get(key) == "absent"]
     return Figures(
-        words.MEANINGS[key],
+        str(words.MEANINGS[key]),
         Share(sick.count(Finding.Verdict.PRESENT), len(sick)),
         Share(len(well) - well.count(Finding.Verdict.PRESENT), len(well)),
         [*sick, *well].count(Finding.Verdict.UNDETERMINED),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from gateway.models import Finding, Instance
 from webadmin import cards, words
 
@@ -28,10 +30,14 @@ class Bar:
     @property
     def spoken(self) -> str:
         """The bar as a sentence, for people who do not see it."""
-        return (
-            f"{self.meaning}: {self.badge.text.lower()}, probability {self.probability}, "
-            f"threshold {self.threshold}"
-        )
+        return _(
+            "%(finding)s: %(verdict)s, probability %(probability)s, threshold %(threshold)s"
+        ) % {
+            "finding": self.meaning,
+            "verdict": self.badge.text.lower(),
+            "probability": self.probability,
+            "threshold": self.threshold,
+        }
 
 
 def bars(findings: Iterable[Finding], card: cards.Card) -> list[Bar]:
@@ -60,7 +66,7 @@ def bars_of(instance: Instance) -> list[Bar]:
 def _bar(row: Finding, card: cards.Card) -> Bar:
     low, high = cards.band(card, row.key) or (row.threshold, row.threshold)
     return Bar(
-        meaning=words.MEANINGS.get(row.key, row.key),
+        meaning=str(words.MEANINGS.get(row.key, row.key)),
         badge=words.verdict(row.key, row.verdict),
         probability=f"{row.probability:.1%}",
         fill=f"{row.probability * 100:.2f}%",

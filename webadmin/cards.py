@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from models.labels import LABELS
 from webadmin.words import Badge
 
 Card = Mapping[str, Any]
-
-VALIDATED = Badge("validated", "good", "check_circle")
-NOT_VALIDATED = Badge("not validated", "warn", "warning")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Claim:
 def claims(card: Card) -> list[Claim]:
     """Return what the card says of each class, in the order of the labels."""
     test = card.get("metrics", {}).get("test", {})
-    return [_claim(label.key, label.meaning, card, test.get(label.key, {})) for label in LABELS]
+    return [_claim(label.key, _(label.meaning), card, test.get(label.key, {})) for label in LABELS]
 
 
 def is_validated(card: Card, key: str) -> bool:
@@ -51,16 +50,26 @@ def band(card: Card, key: str) -> tuple[float, float] | None:
     return (low, high) if low is not None and high is not None and low < high else None
 
 
+def _badge(*, is_validated: bool) -> Badge:
+    if is_validated:
+        return Badge(_("validated"), "good", "check_circle")
+    return Badge(_("not validated"), "warn", "warning")
+
+
 def _claim(key: str, meaning: str, card: Card, test: Card) -> Claim:
     threshold = card.get("calibration", {}).get("threshold", {}).get(key)
     edges = band(card, key)
     low, high = test.get("auroc_interval") or (None, None)
-    interval = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
+    interval = (
+        _(" (%(low).2f to %(high).2f)") % {"low": low, "high": high}
+        if low is not None and high is not None
+        else ""
+    )
     return Claim(
         meaning=meaning,
-        badge=VALIDATED if is_validated(card, key) else NOT_VALIDATED,
+        badge=_badge(is_validated=is_validated(card, key)),
         threshold=_percent(threshold),
-        undetermined=f"from {edges[0]:.1%}" if edges else "–",
+        undetermined=_("from %s") % f"{edges[0]:.1%}" if edges else "–",
         positives=str(test.get("positives", "–")),
         auroc="–" if test.get("auroc") is None else f"{test['auroc']:.3f}{interval}",
         sensitivity=_percent(test.get("sensitivity")),

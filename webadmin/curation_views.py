@@ -245,7 +245,7 @@ def _adjudication_line(key: str, pair: list[Reading], chosen: str) -> dict[str, 
     agreed = both[0] if len(set(both)) == 1 else ""
     return {
         "key": key,
-        "meaning": words.MEANINGS[key],
+        "meaning": str(words.MEANINGS[key]),
         "said": [labelling.badge(key, word) for word in both],
         "differs": not agreed,
         "chosen": chosen or agreed,

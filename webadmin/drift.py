@@ -82,7 +82,7 @@ class Shift:
     @property
     def meaning(self) -> str:
         """The finding in words."""
-        return words.MEANINGS[self.key]
+        return str(words.MEANINGS[self.key])
 
     @property
     def is_large(self) -> bool:

@@ -11,6 +11,7 @@ from django.forms import DateField, DateInput
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
@@ -47,8 +48,8 @@ class StateFilter(Dropdown):
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
         states = [(state.value, str(state.label)) for state in State]
         return [
-            ("waiting", "Waiting (received to reported)"),
-            ("done", "Delivered, proven or not yet"),
+            ("waiting", _("Waiting (received to reported)")),
+            ("done", _("Delivered, proven or not yet")),
             *states,
         ]
 
@@ -70,7 +71,10 @@ class FindingFilter(Dropdown):
     parameter_name = "finding"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
-        return [*words.MEANINGS.items(), ("none", "None of the ten")]
+        return [
+            *((key, str(said)) for key, said in words.MEANINGS.items()),
+            ("none", _("None of the ten")),
+        ]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Instance]) -> QuerySet[Instance]:
         present = Finding.objects.filter(
@@ -107,8 +111,8 @@ class DayFilter(Dropdown):
     parameter_name = "day"
 
     def lookups(self, _request: HttpRequest, _admin: ModelAdmin[Any]) -> Choices:
-        return [("today", "Today"), ("yesterday", "Yesterday"), ("7", "Past 7 days"),
-                ("30", "Past 30 days")]  # fmt: skip
+        return [("today", _("Today")), ("yesterday", _("Yesterday")), ("7", _("Past 7 days")),
+                ("30", _("Past 30 days"))]  # fmt: skip
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Instance]) -> QuerySet[Instance]:
         today = timezone.localdate()
@@ -129,8 +133,8 @@ class DayRangeForm(RangeForm):
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(name, *args, **kwargs)
-        for edge in ("from", "to"):
-            attrs = {"type": "date", "class": " ".join(INPUT_CLASSES), "aria-label": edge}
+        for edge, said in (("from", _("from")), ("to", _("to"))):
+            attrs = {"type": "date", "class": " ".join(INPUT_CLASSES), "aria-label": said}
             self.fields[f"{name}_{edge}"] = DateField(
                 required=False, label="", widget=DateInput(attrs=attrs, format="%Y-%m-%d")
             )

@@ -12,6 +12,8 @@ from typing import Any, Final
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from gateway.models import Instance
 from models.labels import KEYS
@@ -25,7 +27,7 @@ Word = Reading.Word
 UNDECIDED: Final[dict[str, str]] = dict.fromkeys(KEYS, Word.UNDECIDED.value)
 """Of an ECG that nobody can read."""
 
-UNREADABLE_COMMENT: Final = "Cannot be read"
+UNREADABLE_COMMENT: Final = gettext_noop("Cannot be read")
 
 NORMAL: Final = "normal"
 
@@ -134,7 +136,7 @@ def badge(key: str, word: str) -> Badge:
             return Badge(str(Word.ABSENT.label), "quiet", "radio_button_unchecked")
         case Word.UNDECIDED:
             return Badge(str(Word.UNDECIDED.label), "warn", "help")
-    return Badge(UNREADABLE_COMMENT, "warn", "visibility_off")
+    return Badge(_(UNREADABLE_COMMENT), "warn", "visibility_off")
 
 
 def badges(words: Words) -> list[Badge]:
@@ -143,7 +145,7 @@ def badges(words: Words) -> list[Badge]:
     for key in KEYS:
         if (word := words.get(key, "")) != Word.ABSENT:
             one = badge(key, word)
-            text = SHORT[key] if word == Word.PRESENT else f"{SHORT[key]}?"
+            text = str(SHORT[key]) if word == Word.PRESENT else f"{SHORT[key]}?"
             shown.append(Badge(text, one.tone, one.icon, f"{MEANINGS[key]}: {one.text.lower()}"))
     return shown
 

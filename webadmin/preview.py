@@ -19,6 +19,7 @@ import numpy.typing as npt
 import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
+from django.utils.translation import gettext as _
 from PIL import Image
 
 from dicom_node.errors import ImageError
@@ -67,9 +68,9 @@ def respond(request: HttpRequest, instance: Instance) -> HttpResponseBase:
         try:
             png = render(instance, number=number, longest_px=longest_px)
         except ImageError as error:
-            return _reason(f"This object cannot be shown: {error}.", status=422)
+            return _reason(_("This object cannot be shown: %s.") % error, status=422)
         except AgedOut as error:
-            return _reason(f"Not here any more: {error}.", status=410)
+            return _reason(_("Not here any more: %s.") % error, status=410)
         except SpoolError:
             log.error("spooled file missing", instance=instance.pk)
             return _reason("The file of this object is missing from the spool.", status=404)

@@ -16,6 +16,7 @@ from typing import Final
 
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from webadmin import audit
 
@@ -61,18 +62,22 @@ _LEARNING: Final = _view(
 
 ROLES: Final = (
     Role(
-        "auditor",
-        "Proves what happened: reads the whole trail and the machine's records. No pictures, no "
-        "reports, changes nothing.",
+        gettext_noop("auditor"),
+        gettext_noop(
+            "Proves what happened: reads the whole trail and the machine's records. No pictures, "
+            "no reports, changes nothing."
+        ),
         _TRAFFIC
         | _view("webadmin", "auditlink", "deed")
         | _view("auth", "user", "group")
         | _view("gateway", "modelversion", "promotion"),
     ),
     Role(
-        "reader",
-        "A cardiologist: hands in and reads ECGs, labels, adjudicates, verifies reports in their "
-        "own name.",
+        gettext_noop("reader"),
+        gettext_noop(
+            "A cardiologist: hands in and reads ECGs, labels, adjudicates, verifies reports in "
+            "their own name."
+        ),
         _ECGS
         | _view("gateway", "alert", "modelversion", "review")
         | _view("webadmin", "reading", "label", "assignment", "guideline")
@@ -84,9 +89,11 @@ ROLES: Final = (
         },
     ),
     Role(
-        "data manager",
-        "Makes training data of routine work: queues, guidelines, labels in and out, training "
-        "sets, trainings. Reads and verifies nothing.",
+        gettext_noop("data manager"),
+        gettext_noop(
+            "Makes training data of routine work: queues, guidelines, labels in and out, training "
+            "sets, trainings. Reads and verifies nothing."
+        ),
         _ECGS
         | _LEARNING
         | _view("webadmin", "reading", "label")
@@ -102,9 +109,11 @@ ROLES: Final = (
         },
     ),
     Role(
-        "engineer",
-        "Keeps it running: Peers, rules, alerts, what failed; which network serves. Reads no ECG "
-        "for a patient and labels none.",
+        gettext_noop("engineer"),
+        gettext_noop(
+            "Keeps it running: Peers, rules, alerts, what failed; which network serves. Reads no "
+            "ECG for a patient and labels none."
+        ),
         _TRAFFIC
         | _ECGS
         | _LEARNING
@@ -120,8 +129,10 @@ ROLES: Final = (
         },
     ),
     Role(
-        "administrator",
-        "Makes accounts, ends them and gives them roles. Sees no patient.",
+        gettext_noop("administrator"),
+        gettext_noop(
+            "Makes accounts, ends them and gives them roles. Sees no patient."
+        ),
         frozenset({"auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group"}),
     ),
 )  # fmt: skip

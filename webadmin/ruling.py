@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from dicom_node.errors import DicomError
 from gateway import routing
@@ -52,7 +53,7 @@ def answer(asked: str) -> dict[str, Any]:
     try:
         facts = routing.facts_of(instance)
     except (DicomError, OSError) as error:
-        return {**context, "problem": f"Its header cannot be read: {error}"}
+        return {**context, "problem": _("Its header cannot be read: %s") % error}
     now = routing.Routing()
     decision = routing.route(facts, now.rules, now.destinations)
     return {
@@ -94,13 +95,13 @@ def _verdicts(facts: routing.Facts, decision: routing.Decision) -> list[Verdict]
         checks = routing.checks(routing.as_value(row), facts)
         does_fit = all(check.is_met for check in checks)
         if not row.is_active:
-            badge = words.Badge("not in use", "quiet", "toggle_off")
+            badge = words.Badge(_("not in use"), "quiet", "toggle_off")
         elif row.name == decided:
-            badge = words.Badge("decides", "good", "check_circle")
+            badge = words.Badge(_("decides"), "good", "check_circle")
         elif does_fit:
-            badge = words.Badge("fits too, comes later", "progress", "arrow_downward")
+            badge = words.Badge(_("fits too, comes later"), "progress", "arrow_downward")
         else:
-            badge = words.Badge("does not fit", "quiet", "block")
+            badge = words.Badge(_("does not fit"), "quiet", "block")
         verdicts.append(Verdict(row, badge, checks))
     return verdicts
 

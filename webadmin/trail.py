@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from gateway import retention
 from gateway.models import Peer, Transition
@@ -18,9 +20,9 @@ ARRIVAL = "receive"
 
 
 _BYTES = {
-    retention.AGED_OUT: "its bytes were removed by the retention policy",
-    retention.RESTORED: "sent again after that, and kept again",
-    retention.COMMITTED: "its sender was promised that it is kept",
+    retention.AGED_OUT: gettext_noop("its bytes were removed by the retention policy"),
+    retention.RESTORED: gettext_noop("sent again after that, and kept again"),
+    retention.COMMITTED: gettext_noop("its sender was promised that it is kept"),
 }
 
 
@@ -58,9 +60,9 @@ def steps(transitions: Iterable[Transition]) -> list[Step]:
 def describe(event: str) -> str:
     """Return an event in words; its bare name when it is none of the table's."""
     if event == ARRIVAL:
-        return "arrived by C-STORE"
+        return _("arrived by C-STORE")
     if event in _BYTES:
-        return _BYTES[event]
+        return _(_BYTES[event])
     return str(Event(event).label) if event in Event.values else event.replace("_", " ")
 
 
@@ -68,12 +70,12 @@ def span(duration: datetime.timedelta) -> str:
     """Return a duration in the unit a person would use: ``0.4 s``, ``12 min``, ``3.5 h``."""
     seconds = max(0.0, duration.total_seconds())
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return _("%.1f s") % seconds
     if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
+        return _("%.0f min") % (seconds / 60)
     if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} days"
+        return _("%.1f h") % (seconds / 3600)
+    return _("%.0f days") % (seconds / 86400)
 
 
 def silence(peer: Peer) -> words.Badge | None:
@@ -82,4 +84,4 @@ def silence(peer: Peer) -> words.Badge | None:
     if row is None or row.opened_at is None or row.address != str(peer):
         return None
     length = span(timezone.now() - row.opened_at)
-    return words.Badge(f"no answer for {length}", "bad", "link_off", title=row.reason)
+    return words.Badge(_("no answer for %s") % length, "bad", "link_off", title=row.reason)

@@ -39,6 +39,8 @@ else:
         What Django logs of a change is written into the trail as well.
         """
 
+        change_list_template = "webadmin/list.html"
+
         def __class_getitem__(cls, _row: object) -> type:
             return cls
 

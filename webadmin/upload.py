@@ -28,6 +28,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from dicom_node.order import SEXES, Order
@@ -89,7 +90,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show the page; everything it does is asked for by its script."""
     context = {
         **admin.site.each_context(request),
-        "title": "Add an ECG",
+        "title": _("Add an ECG"),
         "has_worklist": Peer.objects.filter(is_worklist=True).exists(),
         "sexes": SEXES,
         "max_bytes": MAX_BYTES,
@@ -121,7 +122,7 @@ def patient(request: HttpRequest) -> HttpResponse:
     try:
         name = lookups.ask(typed, asker=_user(request).pk)
     except lookups.NotRung:
-        problem = "The worklist cannot be asked now: the gateway's broker is away."
+        problem = _("The worklist cannot be asked now: the gateway's broker is away.")
         return JsonResponse({"orders": [], "problem": problem})
     return JsonResponse({"lookup": name}, status=202)
 
@@ -131,7 +132,7 @@ def found(request: HttpRequest) -> HttpResponse:
     try:
         answer = lookups.answered(request.POST.get("lookup", ""), asker=_user(request).pk)
     except KeyError:
-        return JsonResponse({"orders": [], "problem": "This question is too old: ask again."})
+        return JsonResponse({"orders": [], "problem": _("This question is too old: ask again.")})
     if answer is None:
         return JsonResponse({}, status=202)
     for order in answer.orders:
@@ -188,17 +189,17 @@ def file(request: HttpRequest) -> HttpResponse:
     try:
         order = _order_of(request)
     except signing.BadSignature:
-        return _refusal("Confirm the patient again: that was too long ago.", status=403)
+        return _refusal(_("Confirm the patient again: that was too long ago."), status=403)
     try:
         intake.require()
         with tempfile.NamedTemporaryFile(dir=spool.incoming(), suffix=PART_SUFFIX) as part:
             if not _receive(request, part):
                 limit = f"{MAX_BYTES >> 20} MB"
-                return _refusal(f"Expected a file of at most {limit}.", status=413)
+                return _refusal(_("Expected a file of at most %s.") % limit, status=413)
             part.flush()
             actor = f"user:{request.user.get_username()}"[:64]
             if not _AT_ONCE.acquire(timeout=_PATIENCE_S):
-                return _refusal("The gateway is busy with other files; try again.", status=503)
+                return _refusal(_("The gateway is busy with other files; try again."), status=503)
             try:
                 kept = handing_in.hand_in(
                     Path(part.name), order=order, door=Door.UPLOAD, actor=actor
@@ -208,12 +209,12 @@ def file(request: HttpRequest) -> HttpResponse:
     except handing_in.NotTaken as error:
         return _refusal(_sentence(str(error)), status=422)
     except intake.IntakeShut as shut:
-        return _refusal(f"Nothing is taken now: {shut}.", status=503)
+        return _refusal(_("Nothing is taken now: %s.") % shut, status=503)
     except MemoryError:
-        return _refusal("The gateway is short of memory now; try again later.", status=503)
+        return _refusal(_("The gateway is short of memory now; try again later."), status=503)
     except (DatabaseError, OSError) as error:
         log.error("upload not kept", error=repr(error))
-        return _refusal("It could not be kept now; try again later.", status=503)
+        return _refusal(_("It could not be kept now; try again later."), status=503)
     row = kept.instance
     audit.record(audit.Action.UPLOADED, request=request, subject=row, is_new=kept.is_new)
     return JsonResponse(
@@ -265,7 +266,7 @@ def result(request: HttpRequest, pk: int) -> HttpResponse:
             "badge": words.state(row.state),
             "notice": words.NOTICE,
             "bars": bars,
-            "absent_count": sum(bar.badge.text == "Absent" for bar in bars),
+            "absent_count": sum(bar.badge.tone == "quiet" for bar in bars),
             "may_look": may_look,
             "is_rejected": row.state == State.REJECTED,
         },

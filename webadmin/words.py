@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
+
 from gateway.models import (
     Alert,
     Association,
@@ -18,7 +21,7 @@ from gateway.models.peers import Proof
 from gateway.states import State
 from models.labels import LABELS
 
-NOTICE = "AI result, unverified"
+NOTICE = gettext_lazy("AI result, unverified")
 """Said wherever findings are shown; the reports say it too."""
 
 
@@ -68,9 +71,11 @@ _CUSTODY = {
     CustodyRequest.Outcome.FAILED: ("bad", "error"),
 }
 _NOT_KEPT = {
-    0x0112: "no such object here",
-    0x0119: "it is of another SOP Class",
-    0x0110: "its bytes have changed or cannot be read, or another object of its UID is set aside",
+    0x0112: gettext_noop("no such object here"),
+    0x0119: gettext_noop("it is of another SOP Class"),
+    0x0110: gettext_noop(
+        "its bytes have changed or cannot be read, or another object of its UID is set aside"
+    ),
 }
 """The Failure Reasons that we give (PS3.3 section C.14.1.1)."""
 _ALERTS = {
@@ -91,25 +96,25 @@ _VERDICTS = {
     Finding.Verdict.ABSENT: ("quiet", "radio_button_unchecked"),
 }
 
-MEANINGS = {label.key: label.meaning for label in LABELS}
+MEANINGS = {label.key: gettext_lazy(label.meaning) for label in LABELS}
 SHORT = {
-    "normal": "Normal",
-    "pvc": "PVC",
-    "preexcitation": "Pre-excitation",
-    "clbbb": "LBBB",
-    "crbbb": "RBBB",
-    "af": "AF",
-    "afl": "Flutter",
-    "atrial_escape": "Atrial escape",
-    "pac": "PAC",
-    "at": "Atrial tachycardia",
+    "normal": gettext_lazy("Normal"),
+    "pvc": gettext_lazy("PVC"),
+    "preexcitation": gettext_lazy("Pre-excitation"),
+    "clbbb": gettext_lazy("LBBB"),
+    "crbbb": gettext_lazy("RBBB"),
+    "af": gettext_lazy("AF"),
+    "afl": gettext_lazy("Flutter"),
+    "atrial_escape": gettext_lazy("Atrial escape"),
+    "pac": gettext_lazy("PAC"),
+    "at": gettext_lazy("Atrial tachycardia"),
 }
 """What fits in a list; the full meaning stands beside it as a title."""
 
 FAILED_IN = {
-    State.RECEIVED: "it could not be analysed",
-    State.ANALYSED: "its reports could not be written",
-    State.REPORTED: "its reports could not be delivered",
+    State.RECEIVED: gettext_lazy("it could not be analysed"),
+    State.ANALYSED: gettext_lazy("its reports could not be written"),
+    State.REPORTED: gettext_lazy("its reports could not be delivered"),
 }
 """What a person should know of an instance that failed in a state."""
 
@@ -137,11 +142,11 @@ def proof(row: Dispatch) -> Badge | None:
     if row.outcome != Dispatch.Outcome.STORED:
         return None
     if row.proven_at is not None:
-        return Badge("Proven", "good", "verified", f"by {row.get_proven_by_display()}")
+        return Badge(_("Proven"), "good", "verified", _("by %s") % row.get_proven_by_display())
     if row.peer.proof == Proof.NONE:
-        return Badge("Not asked", "quiet", "remove", "this Peer is not asked for proof")
+        return Badge(_("Not asked"), "quiet", "remove", _("this Peer is not asked for proof"))
     tone = "warn" if row.proof_error or row.proof_due_at is None else "progress"
-    return Badge("Unproven", tone, "pending", row.proof_error)
+    return Badge(_("Unproven"), tone, "pending", row.proof_error)
 
 
 def commitment(value: str) -> Badge:
@@ -154,20 +159,20 @@ def custody(row: CustodyRequest) -> Badge:
     """Return the badge of what became of a sender's request."""
     known = CustodyRequest.Outcome(row.outcome)
     if known is CustodyRequest.Outcome.ANSWERED and row.failures:
-        return Badge("Answered, not all kept", "warn", "warning")
+        return Badge(_("Answered, not all kept"), "warn", "warning")
     if known is CustodyRequest.Outcome.FAILED and not row.attempts:
-        return Badge("Refused", "bad", "block", "it was refused when it came")
+        return Badge(_("Refused"), "bad", "block", _("it was refused when it came"))
     return Badge(str(known.label), *_CUSTODY[known])
 
 
 def kept(reason: int | None, *, was_told: bool) -> Badge:
     """Return the badge of one object of a request, by the reason why it is not kept."""
     if reason is not None:
-        why = _NOT_KEPT.get(reason, "")
-        return Badge("Not kept", "warn", "warning", f"{why} (0x{reason:04X})".strip())
+        why = _(_NOT_KEPT[reason]) if reason in _NOT_KEPT else ""
+        return Badge(_("Not kept"), "warn", "warning", f"{why} (0x{reason:04X})".strip())
     if was_told:
-        return Badge("Kept", "good", "verified")
-    return Badge("Not told yet", "quiet", "schedule")
+        return Badge(_("Kept"), "good", "verified")
+    return Badge(_("Not told yet"), "quiet", "schedule")
 
 
 def alert(value: str) -> Badge:
@@ -193,15 +198,15 @@ def verdict(key: str, value: str) -> Badge:
 
 def said(findings: Mapping[str, str]) -> list[str]:
     """Return what a person said of an ECG, in short: what is present, and what is undecided."""
-    short = [SHORT[key] for key in SHORT if findings.get(key) == "present"]
+    short = [str(SHORT[key]) for key in SHORT if findings.get(key) == "present"]
     short += [f"{SHORT[key]}?" for key in SHORT if findings.get(key) == "undecided"]
-    return short or ["none of the ten"]
+    return short or [_("none of the ten")]
 
 
 def finding(row: Finding) -> Badge:
     """Return a finding as one coloured word for a list, its certainty in the title."""
     seen = verdict(row.key, row.verdict)
-    text = SHORT.get(row.key, row.key)
+    text = str(SHORT.get(row.key, row.key))
     if row.verdict == Finding.Verdict.UNDETERMINED:
         text = f"{text}?"
     title = f"{MEANINGS.get(row.key, row.key)}: {seen.text.lower()}, {row.probability:.1%}"

@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, validate_email
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models.instances import Instance
 from gateway.outputs import FINDINGS
@@ -16,8 +17,8 @@ class AlertRule(models.Model):
     """Whom to tell within seconds of which finding. Every active rule that fits tells its own."""
 
     class Channel(models.TextChoices):
-        WEBHOOK = "webhook", "Webhook"
-        EMAIL = "email", "E-mail"
+        WEBHOOK = "webhook", _("Webhook")
+        EMAIL = "email", _("E-mail")
 
     name = models.CharField(max_length=100, unique=True)
     is_active = models.BooleanField(default=True)
@@ -68,10 +69,10 @@ class Alert(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        WAITING = "waiting", "Waiting"
-        SENT = "sent", "Sent"
-        FAILED = "failed", "Failed"
-        WITHDRAWN = "withdrawn", "Withdrawn"
+        WAITING = "waiting", _("Waiting")
+        SENT = "sent", _("Sent")
+        FAILED = "failed", _("Failed")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     rule = models.ForeignKey(AlertRule, on_delete=models.PROTECT, related_name="alerts")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="alerts")

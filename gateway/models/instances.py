@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.outputs import UID_LENGTH
 from gateway.states import State
@@ -15,19 +16,19 @@ class Door(models.TextChoices):
     """How an object came to us."""
 
     STORE = "store", "C-STORE"
-    SUBMIT = "submit", "Command line"
-    UPLOAD = "upload", "Upload in the Desk"
-    BACKFILL = "backfill", "Backfill"
+    SUBMIT = "submit", _("Command line")
+    UPLOAD = "upload", _("Upload in the Desk")
+    BACKFILL = "backfill", _("Backfill")
 
 
 class Association(models.Model):
     """One DICOM association somebody asked us for, accepted or not (PS3.8)."""
 
     class Outcome(models.TextChoices):
-        ACCEPTED = "accepted", "Accepted, still open"
-        REJECTED = "rejected", "Rejected"
-        RELEASED = "released", "Released"
-        ABORTED = "aborted", "Aborted"
+        ACCEPTED = "accepted", _("Accepted, still open")
+        REJECTED = "rejected", _("Rejected")
+        RELEASED = "released", _("Released")
+        ABORTED = "aborted", _("Aborted")
 
     uid = models.CharField(max_length=64, unique=True)
     calling_title = models.CharField(max_length=64, blank=True)
@@ -195,9 +196,9 @@ class Finding(models.Model):
     """What a network said about one class in one instance."""
 
     class Verdict(models.TextChoices):
-        PRESENT = "present", "Present"
-        ABSENT = "absent", "Absent"
-        UNDETERMINED = "undetermined", "Undetermined"
+        PRESENT = "present", _("Present")
+        ABSENT = "absent", _("Absent")
+        UNDETERMINED = "undetermined", _("Undetermined")
 
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="findings")
     model_version = models.ForeignKey(

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import ProtectedError
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from dicom_node.entity import ApplicationEntity
 from gateway.outputs import UID_LENGTH, Language, Output, usual_outputs, validate_outputs
@@ -18,10 +19,10 @@ from gateway.outputs import UID_LENGTH, Language, Output, usual_outputs, validat
 class Proof(models.TextChoices):
     """How a Peer shows that it keeps what it accepted."""
 
-    AUTO = "auto", "Storage Commitment, or else a read-back"
-    COMMITMENT = "commitment", "Storage Commitment"
-    QUERY = "query", "Read-back"
-    NONE = "none", "Not at all"
+    AUTO = "auto", _("Storage Commitment, or else a read-back")
+    COMMITMENT = "commitment", _("Storage Commitment")
+    QUERY = "query", _("Read-back")
+    NONE = "none", _("Not at all")
 
 
 class Peer(models.Model):

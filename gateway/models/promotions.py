@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models.instances import ModelVersion
 
@@ -15,8 +16,8 @@ class Promotion(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PROMOTED = "promoted", "Promoted"
-        ROLLED_BACK = "rolled_back", "Rolled back"
+        PROMOTED = "promoted", _("Promoted")
+        ROLLED_BACK = "rolled_back", _("Rolled back")
 
     model_version = models.ForeignKey(
         ModelVersion, on_delete=models.PROTECT, related_name="promotions"

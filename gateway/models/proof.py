@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models.peers import Peer
 from gateway.outputs import UID_LENGTH
@@ -21,11 +22,11 @@ class Commitment(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        ASKED = "asked", "Asked"
-        COMMITTED = "committed", "Committed to all"
-        PARTLY = "partly", "Not committed to all"
-        REFUSED = "refused", "Request refused"
-        UNANSWERED = "unanswered", "Not answered in time"
+        ASKED = "asked", _("Asked")
+        COMMITTED = "committed", _("Committed to all")
+        PARTLY = "partly", _("Not committed to all")
+        REFUSED = "refused", _("Request refused")
+        UNANSWERED = "unanswered", _("Not answered in time")
 
     peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="commitments")
     transaction_uid = models.CharField("Transaction UID", max_length=UID_LENGTH, unique=True)
@@ -50,9 +51,9 @@ class CustodyRequest(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        WAITING = "waiting", "To be answered"
-        ANSWERED = "answered", "Answered"
-        FAILED = "failed", "Answer not delivered"
+        WAITING = "waiting", _("To be answered")
+        ANSWERED = "answered", _("Answered")
+        FAILED = "failed", _("Answer not delivered")
 
     calling_title = models.CharField("sender", max_length=16)
     address = models.CharField(max_length=64, blank=True)

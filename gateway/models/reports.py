@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models.instances import Instance
 from gateway.models.peers import Peer
@@ -62,14 +63,14 @@ class Dispatch(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        WAITING = "waiting", "Waiting"
-        STORED = "stored", "Stored"
-        REPLACED = "replaced", "Refused, another was sent"
-        REFUSED = "refused", "Refused"
-        WITHDRAWN = "withdrawn", "No longer meant"
+        WAITING = "waiting", _("Waiting")
+        STORED = "stored", _("Stored")
+        REPLACED = "replaced", _("Refused, another was sent")
+        REFUSED = "refused", _("Refused")
+        WITHDRAWN = "withdrawn", _("No longer meant")
 
     class Means(models.TextChoices):
-        COMMITMENT = "commitment", "Storage Commitment"
+        COMMITMENT = "commitment", _("Storage Commitment")
         QUERY = "query", "C-FIND"
         QIDO = "qido", "QIDO-RS"
 
@@ -134,10 +135,10 @@ class Delivery(models.Model):
     """One attempt to store one report at one Peer."""
 
     class Outcome(models.TextChoices):
-        STORED = "stored", "Stored"
-        WARNING = "warning", "Stored with a warning"
-        RETRY = "retry", "Not now, try later"
-        REFUSED = "refused", "Refused"
+        STORED = "stored", _("Stored")
+        WARNING = "warning", _("Stored with a warning")
+        RETRY = "retry", _("Not now, try later")
+        REFUSED = "refused", _("Refused")
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="deliveries")
     peer = models.ForeignKey(Peer, on_delete=models.PROTECT, related_name="deliveries")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.outputs import UID_LENGTH
 
@@ -17,10 +18,10 @@ class Disposal(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PICTURE = "picture", "Bytes of an ECG"
-        REPORT = "report", "Bytes of a report"
-        INSTANCE = "instance", "ECG with everything about it"
-        RECORD = "record", "Records of the machine"
+        PICTURE = "picture", _("Bytes of an ECG")
+        REPORT = "report", _("Bytes of a report")
+        INSTANCE = "instance", _("ECG with everything about it")
+        RECORD = "record", _("Records of the machine")
 
     at = models.DateTimeField(default=timezone.now)
     actor = models.CharField(max_length=64)

@@ -53,6 +53,8 @@ NEEDS: Final[dict[str, str]] = {
     "admin:login": EVERYBODY,
     "admin:logout": EVERYBODY,
     "admin:index": STAFF,
+    "help": STAFF,
+    "set_language": EVERYBODY,
     "admin:search": STAFF,
     "admin:password_change": STAFF,
     "admin:password_change_done": STAFF,

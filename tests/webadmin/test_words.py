@@ -40,7 +40,7 @@ def test_a_normal_ecg_is_good_news_and_a_finding_is_not() -> None:
 
 
 def test_every_event_is_told_in_words() -> None:
-    assert all(trail.describe(event) == event.label for event in Event)
+    assert all(trail.describe(event) == str(event.label) for event in Event)
     assert trail.describe("receive") == "arrived by C-STORE"
     assert trail.describe("some_later_event") == "some later event"
 

@@ -1,6 +1,7 @@
 """The Desk: one file a screen."""
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy
 
 from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
     alerts,
@@ -26,4 +27,4 @@ from webadmin.admin import (  # noqa: F401  (importing a screen registers it)
 )
 
 admin.site.index_template = "webadmin/index.html"
-admin.site.index_title = "Overview"
+admin.site.index_title = gettext_lazy("Overview")

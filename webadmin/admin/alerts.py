@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
@@ -34,8 +35,8 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
     warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": ("name", "is_active")}),
-        ("Of which findings", {"fields": ("finding", "min_probability", "sender")}),
-        ("Who is told", {"fields": ("channel", "target", "names_patient")}),
+        (gettext_lazy("Of which findings"), {"fields": ("finding", "min_probability", "sender")}),
+        (gettext_lazy("Who is told"), {"fields": ("channel", "target", "names_patient")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
@@ -62,8 +63,8 @@ class AlertRuleAdmin(ModelAdmin[AlertRule]):
     @admin.display(description=gettext_lazy("patient data"), ordering="names_patient")
     def patient(self, row: AlertRule) -> SafeString:
         if row.names_patient:
-            return show(Badge("names the patient", "warn", "person"))
-        return show(Badge("link only", "quiet", "link"))
+            return show(Badge(_("names the patient"), "warn", "person"))
+        return show(Badge(_("link only"), "quiet", "link"))
 
     @admin.display(description=gettext_lazy("alerts"), ordering="alert_count")
     def raised(self, row: AlertRule) -> int:
@@ -102,7 +103,9 @@ class AlertAdmin(MachineFacts[Alert]):
     @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Alert) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
-        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
+        return format_html(
+            '<a class="desk-link" href="{}">{}</a>', link, _("ECG %d") % row.instance_id
+        )
 
     @admin.display(description=gettext_lazy("rule"), ordering="rule__name")
     def by(self, row: Alert) -> str:
@@ -140,7 +143,9 @@ class AlertAdmin(MachineFacts[Alert]):
         row = get_object_or_404(Alert, pk=pk)
         if alerts.retry(row):
             self.log_change(request, row, "tried again")
-            messages.success(request, f"Alert {pk} is tried again.")
+            messages.success(request, _("Alert %d is tried again.") % pk)
         else:
-            messages.warning(request, f"Alert {pk} is not failed (any more); nothing was done.")
+            messages.warning(
+                request, _("Alert %d is not failed (any more); nothing was done.") % pk
+            )
         return redirect("admin:gateway_alert_change", pk)

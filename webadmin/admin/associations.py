@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway.models import Association
@@ -46,7 +47,7 @@ class AssociationAdmin(MachineFacts[Association]):
 
     @admin.display(description=gettext_lazy("calling title"), ordering="calling_title")
     def calling(self, row: Association) -> str:
-        return row.calling_title or "not given"
+        return row.calling_title or _("not given")
 
     @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def ended(self, row: Association) -> SafeString:
@@ -57,7 +58,7 @@ class AssociationAdmin(MachineFacts[Association]):
         return row.instances_count
 
     def page(self, _request: HttpRequest, row: Association) -> dict[str, Any]:
-        lasted = trail.span(row.ended_at - row.started_at) if row.ended_at else "still open"
+        lasted = trail.span(row.ended_at - row.started_at) if row.ended_at else _("still open")
         instances = row.instances.select_related("study").order_by("pk")[:200]
         return {
             "association": row,

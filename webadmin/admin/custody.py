@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway import answering
@@ -67,8 +68,9 @@ class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
     def kept(self, row: CustodyRequest) -> str:
         count = len(row.references)
         if row.outcome != CustodyRequest.Outcome.ANSWERED:
-            return f"–{_SPACE}of{_SPACE}{count}"
-        return f"{count - len(row.failures)}{_SPACE}of{_SPACE}{count}"
+            return (_("%(kept)s of %(all)s") % {"kept": "–", "all": count}).replace(" ", _SPACE)
+        kept = count - len(row.failures)
+        return (_("%(kept)s of %(all)s") % {"kept": kept, "all": count}).replace(" ", _SPACE)
 
     @admin.display(description=gettext_lazy("Transaction UID"), ordering="transaction_uid")
     def uid(self, row: CustodyRequest) -> SafeString:
@@ -111,7 +113,7 @@ class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
         if "confirmed" not in request.POST:
             context = {
                 **self.admin_site.each_context(request),
-                "title": "Tell senders again",
+                "title": _("Tell senders again"),
                 "opts": self.opts,
                 "failed": failed.order_by("pk")[:_OBJECTS_SHOWN],
                 "count": failed.count(),
@@ -124,5 +126,8 @@ class CustodyRequestAdmin(MachineFacts[CustodyRequest]):
         changed = answering.answer_again(rows)
         for row in told:
             self.log_change(request, row, "told again")
-        messages.success(request, f"{changed} of {len(told)} are told again.")
+        messages.success(
+            request,
+            _("%(changed)d of %(all)d are told again.") % {"changed": changed, "all": len(told)},
+        )
         return None

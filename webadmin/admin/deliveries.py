@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dicom_node.status import judge
@@ -67,7 +68,7 @@ class DeliveryAdmin(MachineFacts[Delivery]):
     def ecg(self, row: Delivery) -> SafeString:
         number = row.report.instance_id
         link = reverse("admin:gateway_instance_change", args=[number])
-        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, number)
+        return format_html('<a class="desk-link" href="{}">{}</a>', link, _("ECG %d") % number)
 
     @admin.display(description=gettext_lazy("report"), ordering="report__kind")
     def report_kind(self, row: Delivery) -> SafeString:
@@ -87,7 +88,7 @@ class DeliveryAdmin(MachineFacts[Delivery]):
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def answer(self, row: Delivery) -> SafeString | str:
         if row.status is None:
-            return "no answer"
+            return _("no answer")
         return format_html('<code title="{}">0x{}</code>', meaning(row), f"{row.status:04X}")
 
     def page(self, _request: HttpRequest, row: Delivery) -> dict[str, Any]:
@@ -100,4 +101,4 @@ class DeliveryAdmin(MachineFacts[Delivery]):
 
 def meaning(row: Delivery) -> str:
     """Return what the archive's status says, in words (PS3.4 Table B.2-1, PS3.7 Annex C)."""
-    return "no answer: the association failed" if row.status is None else judge(row.status)[1]
+    return _("no answer: the association failed") if row.status is None else judge(row.status)[1]

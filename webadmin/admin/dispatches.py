@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway import dispatching, evidence
@@ -55,7 +56,7 @@ class ProofFilter(Dropdown):
     parameter_name = "proof"
 
     def lookups(self, _request: HttpRequest, _admin: Any) -> list[tuple[str, str]]:
-        return [("unproven", "Unproven"), ("proven", "Proven")]
+        return [("unproven", _("Unproven")), ("proven", _("Proven"))]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Dispatch]) -> QuerySet[Dispatch]:
         if self.value() == "unproven":
@@ -94,7 +95,7 @@ class DispatchAdmin(MachineFacts[Dispatch]):
     def ecg(self, row: Dispatch) -> SafeString:
         number = row.report.instance_id
         link = reverse("admin:gateway_instance_change", args=[number])
-        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, number)
+        return format_html('<a class="desk-link" href="{}">{}</a>', link, _("ECG %d") % number)
 
     @admin.display(description=gettext_lazy("report"), ordering="report__kind")
     def report_kind(self, row: Dispatch) -> SafeString:
@@ -122,7 +123,9 @@ class DispatchAdmin(MachineFacts[Dispatch]):
         if row.proven_at is not None or row.ended_at is None:
             return show(badge)
         since = trail.span(timezone.now() - row.ended_at)
-        return format_html('{} <span class="desk-quiet-text">for {}</span>', show(badge), since)
+        return format_html(
+            '{} <span class="desk-quiet-text">{}</span>', show(badge), _("for %s") % since
+        )
 
     def page(self, _request: HttpRequest, row: Dispatch) -> dict[str, Any]:
         attempts = Delivery.objects.filter(report=row.report, peer=row.peer).select_related("peer")
@@ -147,4 +150,7 @@ class DispatchAdmin(MachineFacts[Dispatch]):
         ended = dispatching.withdraw(chosen)
         for row in chosen:
             self.log_change(request, row, "no longer meant")
-        messages.success(request, f"{ended} of {len(chosen)} are not sent any more.")
+        messages.success(
+            request,
+            _("%(ended)d of %(all)d are not sent any more.") % {"ended": ended, "all": len(chosen)},
+        )

@@ -14,6 +14,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from dicom_node.errors import ImageError
@@ -41,7 +43,7 @@ class InstanceAdmin(MachineFacts[Instance]):
     class Media:
         js = ("webadmin/picture.js",)
 
-    noun = "ECG"
+    noun = gettext_lazy("ECG")
     lists_patients = True
     change_form_template = "webadmin/instance.html"
     list_before_template = "webadmin/state_chips.html"
@@ -61,7 +63,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         "=sop_instance_uid",
         "=study__study_instance_uid",
     )
-    search_help_text = "Accession number, patient ID, UID"
+    search_help_text = gettext_lazy("Accession number, patient ID, UID")
     actions = ("resume_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Instance]:
@@ -71,7 +73,7 @@ class InstanceAdmin(MachineFacts[Instance]):
 
     # --- the list -------------------------------------------------------------------------------
 
-    @admin.display(description="picture")
+    @admin.display(description=gettext_lazy("picture"))
     def picture(self, row: Instance) -> SafeString:
         link = reverse("admin:gateway_instance_picture", args=[row.pk])
         return format_html(
@@ -81,19 +83,19 @@ class InstanceAdmin(MachineFacts[Instance]):
             row.pk,
         )
 
-    @admin.display(description="received", ordering="received_at")
+    @admin.display(description=gettext_lazy("received"), ordering="received_at")
     def received(self, row: Instance) -> Any:
         return row.received_at
 
-    @admin.display(description="patient ID", ordering="study__patient_id")
+    @admin.display(description=gettext_lazy("patient ID"), ordering="study__patient_id")
     def patient(self, row: Instance) -> str:
         return (row.study.patient_id if row.study else "") or "–"
 
-    @admin.display(description="accession", ordering="study__accession_number")
+    @admin.display(description=gettext_lazy("accession"), ordering="study__accession_number")
     def accession(self, row: Instance) -> str:
         return (row.study.accession_number if row.study else "") or "–"
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=gettext_lazy("state"), ordering="state")
     def where(self, row: Instance) -> SafeString:
         badge = show(words.state(row.state))
         why = row.reason or (row.last_error if row.state not in DONE else "")
@@ -101,16 +103,16 @@ class InstanceAdmin(MachineFacts[Instance]):
             return badge
         return format_html('{}<span class="desk-why" title="{}">{}</span>', badge, why, why)
 
-    @admin.display(description=f"findings ({words.NOTICE})")
+    @admin.display(description=gettext_lazy("findings (AI result, unverified)"))
     def seen(self, row: Instance) -> SafeString:
         found = [f for f in row.seen_findings if f.model_version_id == row.model_version_id]  # type: ignore[attr-defined]
         if not found:
-            none = "none of the ten" if row.model_version_id else "–"
+            none = _("none of the ten") if row.model_version_id else "–"
             return format_html('<span class="desk-none">{}</span>', none)
         badges = format_html_join("", "{}", ((show(words.finding(f)),) for f in found))
         return format_html('<span class="desk-badges">{}</span>', badges)
 
-    @admin.display(description="sender", ordering="calling_title")
+    @admin.display(description=gettext_lazy("sender"), ordering="calling_title")
     def sender(self, row: Instance) -> str:
         return row.calling_title
 
@@ -121,13 +123,13 @@ class InstanceAdmin(MachineFacts[Instance]):
         try:
             picture = preview.frame(row)
         except ImageError as error:
-            problem = f"This object cannot be shown: {error}."
+            problem = _("This object cannot be shown: %s.") % error
         except AgedOut as error:
-            problem = f"Not here any more: {error}."
+            problem = _("Not here any more: %s.") % error
         except SpoolError:
-            problem = "The file of this object is missing from the spool."
+            problem = _("The file of this object is missing from the spool.")
         except (MemoryError, OSError):
-            problem = "This object cannot be shown now; try again later."
+            problem = _("This object cannot be shown now; try again later.")
         reports = row.reports.prefetch_related("deliveries__peer").order_by("kind")
         label = label_of(row)
         return {
@@ -208,12 +210,16 @@ class InstanceAdmin(MachineFacts[Instance]):
             raise PermissionDenied
         instance = get_object_or_404(Instance, pk=pk)
         if resume(instance, request):
-            messages.success(request, f"ECG {pk} goes on from: {instance.get_state_display()}.")
+            messages.success(
+                request,
+                _("ECG %(number)d goes on from: %(state)s.")
+                % {"number": pk, "state": instance.get_state_display()},
+            )
         else:
-            messages.warning(request, f"ECG {pk} is not failed (any more); nothing was done.")
+            messages.warning(request, _("ECG %d is not failed (any more); nothing was done.") % pk)
         return redirect("admin:gateway_instance_change", pk)
 
-    @admin.action(permissions=["resume"], description="Resume those that failed")
+    @admin.action(permissions=["resume"], description=gettext_lazy("Resume those that failed"))
     def resume_selected(
         self, request: HttpRequest, rows: QuerySet[Instance]
     ) -> HttpResponse | None:
@@ -228,7 +234,7 @@ class InstanceAdmin(MachineFacts[Instance]):
                 resumed += 1
         for state in WAITING:
             doorbell.ring(0, state)
-        messages.success(request, f"{resumed} resumed.")
+        messages.success(request, _("%d resumed.") % resumed)
         return None
 
     def _ask_to_resume(self, request: HttpRequest, failed: QuerySet[Instance]) -> HttpResponse:
@@ -239,7 +245,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         ]
         context = {
             **self.admin_site.each_context(request),
-            "title": "Resume failed ECGs",
+            "title": _("Resume failed ECGs"),
             "opts": self.opts,
             "count": sum(count for count, _, _ in causes),
             "causes": causes[:CAUSES_SHOWN],

@@ -65,7 +65,7 @@ class LabelAdmin(MachineFacts[Label]):
 
     @admin.display(description=gettext_lazy("ECG"), ordering="instance")
     def ecg(self, row: Label) -> str:
-        return f"ECG {row.instance_id}"
+        return _("ECG %d") % row.instance_id
 
     @admin.display(description=gettext_lazy("what counts as true"))
     def says(self, row: Label) -> SafeString:

@@ -66,7 +66,7 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
     @admin.display(description=gettext_lazy("validated classes"))
     def validated(self, row: ModelVersion) -> str:
         count = sum(cards.is_validated(row.card, label.key) for label in LABELS)
-        return f"{count} of {len(LABELS)}"
+        return _("%(count)d of %(all)d") % {"count": count, "all": len(LABELS)}
 
     @admin.display(description=gettext_lazy("SHA-256 of the weights"))
     def weights(self, row: ModelVersion) -> SafeString:

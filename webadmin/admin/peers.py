@@ -12,7 +12,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from gateway import circuits
@@ -38,12 +39,12 @@ class PeerAdmin(ModelAdmin[Peer]):
     fieldsets = (
         (None, {"fields": ("title", "host", "port")}),
         (
-            "What it is for",
+            gettext_lazy("What it is for"),
             {"fields": ("is_sender", "is_destination", "is_archive", "is_worklist")},
         ),
-        ("What it is sent", {"fields": ("outputs", "language", "max_lines")}),
+        (gettext_lazy("What it is sent"), {"fields": ("outputs", "language", "max_lines")}),
         (
-            "How it shows that it keeps it",
+            gettext_lazy("How it shows that it keeps it"),
             {"fields": ("proof", "qido_url", "refuses_commitment_since")},
         ),
     )
@@ -70,7 +71,7 @@ class PeerAdmin(ModelAdmin[Peer]):
 
     @admin.display(description=gettext_lazy("address"), ordering="host")
     def address(self, row: Peer) -> str:
-        return f"{row.host}:{row.port}" if row.host else "any address"
+        return f"{row.host}:{row.port}" if row.host else _("any address")
 
     @admin.display(description=gettext_lazy("answers"))
     def answers(self, row: Peer) -> SafeString | str:
@@ -78,7 +79,9 @@ class PeerAdmin(ModelAdmin[Peer]):
         if away is None:
             return "–"
         count = circuits.waiting_for(row)
-        waits = f"{count:,} ECG{'' if count == 1 else 's'} wait{'s' if count == 1 else ''} for it"
+        waits = ngettext("%(count)s ECG waits for it", "%(count)s ECGs wait for it", count) % {
+            "count": f"{count:,}"
+        }
         return format_html('{}<span class="desk-why">{}</span>', show(away), waits)
 
     @admin.action(permissions=["change"], description=gettext_lazy("Call them again now"))
@@ -87,19 +90,19 @@ class PeerAdmin(ModelAdmin[Peer]):
         for peer in rows:
             circuits.forget(peer)
             self.log_change(request, peer, "call again now")
-        messages.success(request, "They are called as soon as something waits for them.")
+        messages.success(request, _("They are called as soon as something waits for them."))
 
     @admin.display(description=gettext_lazy("what it is for"))
     def purpose(self, row: Peer) -> SafeString:
         badges = (
-            (row.is_sender, Badge("sends ECGs", "progress", "login")),
-            (row.is_destination, Badge("receives reports", "good", "logout")),
-            (row.is_archive, Badge("answers queries", "progress", "search")),
-            (row.is_worklist, Badge("has the worklist", "progress", "list_alt")),
+            (row.is_sender, Badge(_("sends ECGs"), "progress", "login")),
+            (row.is_destination, Badge(_("receives reports"), "good", "logout")),
+            (row.is_archive, Badge(_("answers queries"), "progress", "search")),
+            (row.is_worklist, Badge(_("has the worklist"), "progress", "list_alt")),
         )
         shown = [(show(badge),) for does, badge in badges if does]
         if not shown:
-            return show(Badge("not in use", "quiet", "block"))
+            return show(Badge(_("not in use"), "quiet", "block"))
         return format_html('<span class="desk-badges">{}</span>', format_html_join("", "{}", shown))
 
     @admin.display(description=gettext_lazy("what it is sent"))
@@ -130,5 +133,9 @@ class PeerAdmin(ModelAdmin[Peer]):
         peer, output = refusal.peer, refusal.get_output_display()
         refusal.delete()
         self.log_change(request, peer, f"send {output} again")
-        messages.success(request, f"The next result is sent to {peer.title} as {output} again.")
+        messages.success(
+            request,
+            _("The next result is sent to %(peer)s as %(output)s again.")
+            % {"peer": peer.title, "output": output},
+        )
         return redirect("admin:gateway_peer_change", peer.pk)

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from pydicom import dcmread
@@ -69,7 +70,9 @@ class ReportAdmin(MachineFacts[Report]):
     @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Report) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
-        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
+        return format_html(
+            '<a class="desk-link" href="{}">{}</a>', link, _("ECG %d") % row.instance_id
+        )
 
     @admin.display(
         description=gettext_lazy("accession"), ordering="instance__study__accession_number"
@@ -83,7 +86,7 @@ class ReportAdmin(MachineFacts[Report]):
         # Attempts may be aged out; what came of them is not.
         stored = Dispatch.Outcome.STORED
         there |= {d.peer.title for d in row.dispatches.all() if d.outcome == stored}
-        return ", ".join(sorted(there)) or "nowhere yet"
+        return ", ".join(sorted(there)) or _("nowhere yet")
 
     @admin.display(description=gettext_lazy("SOP Instance UID"))
     def uid(self, row: Report) -> SafeString:
@@ -99,7 +102,8 @@ class ReportAdmin(MachineFacts[Report]):
             problem = str(error)
         return {
             "report": row,
-            "heading": f"{row.get_kind_display()} of ECG {row.instance_id}",
+            "heading": _("%(report)s of ECG %(number)d")
+            % {"report": row.get_kind_display(), "number": row.instance_id},
             "notice": words.NOTICE,
             "tree": content,
             "tree_problem": problem,

@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -58,7 +59,7 @@ class RuleAdmin(ModelAdmin[Rule]):
     fieldsets = (
         (None, {"fields": ("name", "position", "is_active")}),
         (
-            "Of which results",
+            gettext_lazy("Of which results"),
             {
                 "fields": (
                     "sender",
@@ -68,10 +69,12 @@ class RuleAdmin(ModelAdmin[Rule]):
                     "finding",
                     "min_probability",
                 ),
-                "description": "Every condition given here has to be met. Without any, all are.",
+                "description": gettext_lazy(
+                    "Every condition given here has to be met. Without any, all are."
+                ),
             },
         ),
-        ("Where they go", {"fields": ("destinations", "outputs")}),
+        (gettext_lazy("Where they go"), {"fields": ("destinations", "outputs")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
@@ -81,7 +84,7 @@ class RuleAdmin(ModelAdmin[Rule]):
     def conditions(self, row: Rule) -> SafeString | str:
         said = routing.describe(routing.as_value(row))
         if not said:
-            return "all"
+            return _("all")
         lines = format_html_join("", "<li>{}</li>", ((text,) for text in said))
         return format_html('<ul class="desk-conditions">{}</ul>', lines)
 
@@ -89,16 +92,16 @@ class RuleAdmin(ModelAdmin[Rule]):
     def where(self, row: Rule) -> SafeString | str:
         peers = list(row.destinations.all())
         if not peers:
-            return show(Badge("nowhere", "warn", "block"))
+            return show(Badge(_("nowhere"), "warn", "block"))
         return ", ".join(
-            peer.title if peer.is_destination else f"{peer.title} (off)" for peer in peers
+            peer.title if peer.is_destination else _("%s (off)") % peer.title for peer in peers
         )
 
     @admin.display(description=gettext_lazy("as"))
     def what(self, row: Rule) -> str:
         if not row.destinations.all():
             return "–"
-        return outputs.names(row.outputs) or "what each usually gets"
+        return outputs.names(row.outputs) or _("what each usually gets")
 
     @admin.display(description=gettext_lazy("in use"), boolean=True, ordering="is_active")
     def is_on(self, row: Rule) -> bool:
@@ -120,7 +123,7 @@ class RuleAdmin(ModelAdmin[Rule]):
             audit.record(audit.Action.VIEWED, request=request, subject=answer["instance"])
         context = {
             **self.admin_site.each_context(request),
-            "title": "Which rule would fire",
+            "title": _("Which rule would fire"),
             "opts": self.opts,
             "asked": asked,
             **answer,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -23,10 +24,9 @@ class MachineFacts(ModelAdmin[Row]):
     A subclass names its page's template and fills it in :meth:`page`.
     """
 
-    noun = ""
+    noun: str | Promise = ""
     """What one row is called in the page's title, which never names a patient."""
 
-    change_list_template = "webadmin/list.html"
     actions: Sequence[str] | None = None
     list_per_page = 50
     lists_patients = False

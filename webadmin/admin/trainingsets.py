@@ -224,7 +224,7 @@ def counts(of: dict[str, dict[str, int]]) -> dict[str, Any]:
         ],
         "findings": [
             (
-                words.MEANINGS[key],
+                str(words.MEANINGS[key]),
                 [
                     (of[split].get(key, 0), of[split].get(key, 0) >= enough.get(split, 0))
                     for split in splits

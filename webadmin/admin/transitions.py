@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway.models import Transition
@@ -47,7 +48,9 @@ class TransitionAdmin(MachineFacts[Transition]):
     @admin.display(description=gettext_lazy("ECG"), ordering="instance_id")
     def ecg(self, row: Transition) -> SafeString:
         link = reverse("admin:gateway_instance_change", args=[row.instance_id])
-        return format_html('<a class="desk-link" href="{}">ECG {}</a>', link, row.instance_id)
+        return format_html(
+            '<a class="desk-link" href="{}">{}</a>', link, _("ECG %d") % row.instance_id
+        )
 
     @admin.display(description=gettext_lazy("state"), ordering="to_state")
     def reached(self, row: Transition) -> SafeString:

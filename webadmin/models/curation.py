@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Instance
 
@@ -33,17 +34,17 @@ class Assignment(models.Model):
     """
 
     class Queue(models.TextChoices):
-        UNDETERMINED = "undetermined", "The network is undecided"
-        DISAGREEMENT = "disagreement", "Reader and network disagree"
-        RARE = "rare", "A rare finding"
-        UNFAMILIAR = "unfamiliar", "Unlike the training"
-        RANDOM = "random", "Drawn at random"
-        REQUESTED = "requested", "Requested by a person"
+        UNDETERMINED = "undetermined", _("The network is undecided")
+        DISAGREEMENT = "disagreement", _("Reader and network disagree")
+        RARE = "rare", _("A rare finding")
+        UNFAMILIAR = "unfamiliar", _("Unlike the training")
+        RANDOM = "random", _("Drawn at random")
+        REQUESTED = "requested", _("Requested by a person")
 
     class Kind(models.TextChoices):
-        FIRST = "first", "First reading"
-        SECOND = "second", "Second reading"
-        ADJUDICATION = "adjudication", "Adjudication"
+        FIRST = "first", _("First reading")
+        SECOND = "second", _("Second reading")
+        ADJUDICATION = "adjudication", _("Adjudication")
 
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="assignments")
     queue = models.CharField(max_length=16, choices=Queue)

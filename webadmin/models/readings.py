@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Instance, ModelVersion
 from webadmin.models.appended import Appended
@@ -18,16 +19,16 @@ class Reading(Appended):
     """
 
     class Word(models.TextChoices):
-        PRESENT = "present", "Present"
-        ABSENT = "absent", "Absent"
-        UNDECIDED = "undecided", "Undecided"
+        PRESENT = "present", _("Present")
+        ABSENT = "absent", _("Absent")
+        UNDECIDED = "undecided", _("Undecided")
 
     class Decision(models.TextChoices):
-        CONFIRMED = "confirmed", "Confirmed"
-        OVERRIDDEN = "overridden", "Overridden"
-        UNDECIDED = "undecided", "Undecided"
-        BLINDED = "blinded", "Read without the network's findings"
-        UNREADABLE = "unreadable", "Cannot be read"
+        CONFIRMED = "confirmed", _("Confirmed")
+        OVERRIDDEN = "overridden", _("Overridden")
+        UNDECIDED = "undecided", _("Undecided")
+        BLINDED = "blinded", _("Read without the network's findings")
+        UNREADABLE = "unreadable", _("Cannot be read")
 
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="readings")
     reader = models.ForeignKey(
@@ -67,10 +68,10 @@ class Label(Appended):
     """What counts as true of an ECG from a moment on; the latest row of an instance holds."""
 
     class Source(models.TextChoices):
-        SINGLE = "single", "One reader"
-        AGREED = "agreed", "Two readers who agree"
-        ADJUDICATED = "adjudicated", "Adjudicated"
-        IMPORTED = "imported", "Imported"
+        SINGLE = "single", _("One reader")
+        AGREED = "agreed", _("Two readers who agree")
+        ADJUDICATED = "adjudicated", _("Adjudicated")
+        IMPORTED = "imported", _("Imported")
 
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="labels")
     findings = models.JSONField(help_text="Key of the finding: its word.")

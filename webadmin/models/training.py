@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Instance, ModelVersion
 from webadmin.models.appended import Appended
@@ -40,9 +41,9 @@ class TrainingItem(Appended):
     """One ECG of a training set, with the label of that time. A patient is in one split alone."""
 
     class Split(models.TextChoices):
-        TRAINING = "training", "Training"
-        VALIDATION = "validation", "Validation"
-        TEST = "test", "Test, locked"
+        TRAINING = "training", _("Training")
+        VALIDATION = "validation", _("Validation")
+        TEST = "test", _("Test, locked")
 
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="items")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="training_items")
@@ -66,12 +67,12 @@ class TrainingRun(models.Model):
     """One training on a frozen set, as far as it has come. A lease says who is at it."""
 
     class State(models.TextChoices):
-        WAITING = "waiting", "Waiting"
-        TRAINING = "training", "Training"
-        TRAINED = "trained", "Trained, to be evaluated"
-        EVALUATED = "evaluated", "Evaluated"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
+        WAITING = "waiting", _("Waiting")
+        TRAINING = "training", _("Training")
+        TRAINED = "trained", _("Trained, to be evaluated")
+        EVALUATED = "evaluated", _("Evaluated")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
 
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="runs")
     start = models.ForeignKey(

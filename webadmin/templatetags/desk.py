@@ -6,9 +6,13 @@ from typing import Any
 
 from django import template
 from django.contrib.admin.views.main import ChangeList
+from django.template import RequestContext
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from gateway.states import WAITING, State
-from webadmin import words
+from webadmin import help, words
 
 RESTING = [state for state in State if state not in WAITING]
 
@@ -19,6 +23,19 @@ register = template.Library()
 def badge(value: words.Badge) -> dict[str, Any]:
     """Show a coloured word with its shape."""
     return {"badge": value}
+
+
+@register.simple_tag(takes_context=True)
+def purpose(context: RequestContext) -> SafeString:
+    """Show in a sentence what this screen is for."""
+    said = help.purpose(context.flatten())
+    return format_html('<p class="desk-purpose">{}</p>', said) if said else mark_safe("")
+
+
+@register.simple_tag(takes_context=True)
+def first_step(context: RequestContext) -> str:
+    """Say what to do first where this list is empty."""
+    return help.first(context.flatten())
 
 
 @register.filter
@@ -59,7 +76,7 @@ def state_chips(changelist: ChangeList) -> list[dict[str, Any]]:
     """Return one link a state; each keeps the other filters and the search."""
     chosen = changelist.params.get("state") or changelist.get_filters_params().get("state")
     chosen = chosen[-1] if isinstance(chosen, list) else chosen
-    choices = [(None, "All"), ("waiting", "Waiting")]
+    choices = [(None, _("All")), ("waiting", _("Waiting"))]
     choices += [(state, words.state(state).text) for state in RESTING]
     return [
         {
