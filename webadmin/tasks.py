@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from celery import shared_task
@@ -12,13 +11,10 @@ from webadmin import curation, retraining
 LONGEST_S: Final = 10 * 86_400
 """A training may take days on a small machine; how far it is stands in its row."""
 
-BEHIND_EVERYBODY: Final = 19
-
 
 @shared_task(name="webadmin.tasks.train", time_limit=LONGEST_S)
 def train(run: int) -> None:  # noqa: ARG001 (the id is for whoever reads the queue)
     """Train and evaluate what waits, one after the other, until nothing does."""
-    os.setpriority(os.PRIO_PROCESS, 0, BEHIND_EVERYBODY)
     retraining.work()
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +12,7 @@ from desk_rows import make_ecg
 from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from peers import eventually
+from peers import Program, Valkey, eventually
 from pydicom import dcmread
 from pytest_django import Settings
 from same_database import database_url
@@ -46,7 +43,6 @@ def _own_networks(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.ECG_MODELS_DIR = tmp_path / "models"
     settings.ECG_LEASE_S = 2.0
     settings.ECG_BACKOFF_S = 0.0
-    settings.BROKER_URL = ""
     yield
     network.predictor.cache_clear()
     network.model_version.cache_clear()
@@ -68,10 +64,9 @@ def turned_over(settings: Settings, tmp_path: Path) -> Artifact:
     return made
 
 
-def killed_trainer(run: TrainingRun) -> None:
-    """Have a Trainer of its own process begin a run, and kill it when an epoch is finished."""
+def killed_trainer(run: TrainingRun, folder: Path, broker: str) -> None:
+    """Have a Trainer take a run up that nobody rang for, and kill it after the first epoch."""
     environment = {
-        **os.environ,
         "DJANGO_SETTINGS_MODULE": "gateway.settings",
         "DATABASE_URL": database_url(),
         "ECG_DATA_DIR": str(configured.ECG_DATA_DIR),
@@ -79,22 +74,20 @@ def killed_trainer(run: TrainingRun) -> None:
         "ECG_MODELS_DIR": str(configured.ECG_MODELS_DIR),
         "ECG_MODEL_DIR": str(configured.ECG_MODEL_DIR),
         "ECG_LEASE_S": "2",
+        "ECG_SWEEP_S": "0.5",
+        "BROKER_URL": broker,
+        "PYTHONPATH": str(ROOT),
     }
-    code = "import django; django.setup(); from webadmin import retraining; retraining.work()"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
+    command = [sys.executable, "-m", "celery", "-q", "-A", "gateway", "worker", "-B"]
+    command += ["-Q", "training", "--concurrency=1", "-s", str(folder / "beat")]
+    worker = Program(command, folder=folder, name="trainer", environment=environment)
 
     def has_an_epoch() -> bool:
         run.refresh_from_db()
         return bool(run.curve)
 
-    def ended() -> str | None:
-        return None if process.poll() is None else f"the Trainer ended with {process.returncode}"
-
-    try:
-        eventually(has_an_epoch, timeout_s=120, what="an epoch", unless=ended)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    worker.start(ready=has_an_epoch, timeout_s=200)
+    worker.kill()
 
 
 def read(key: str) -> Instance:
@@ -106,8 +99,9 @@ def read(key: str) -> Instance:
     return ecg
 
 
+@pytest.mark.timeout(600)
 def test_a_network_learns_reads_along_serves_and_is_rolled_back(
-    chief: User, turned_over: Artifact
+    chief: User, turned_over: Artifact, tmp_path: Path, valkey: Valkey
 ) -> None:
     training_set = frozen_set(chief, SPLITS)
     run = retraining.start(training_set, chief, QUICK)
@@ -115,7 +109,7 @@ def test_a_network_learns_reads_along_serves_and_is_rolled_back(
     assert (run.start, str(champion)) == (champion, "ecg-test@1.0.0")
 
     # A Trainer that dies is followed by one that goes on where it was.
-    killed_trainer(run)
+    killed_trainer(run, tmp_path, valkey.url)
     before = run.curve
     assert (run.state, retraining.claim()) == ("training", None), "the lease of the dead holds"
     assert eventually(retraining.work, timeout_s=60, what="the lease to run out") == 1

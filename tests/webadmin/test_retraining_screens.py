@@ -185,6 +185,7 @@ def test_what_is_said_in_shadow_is_compared_and_shown_nowhere_else(
     assert "In shadow: what it says beside what was reported" in shown
     for where in (page_of(well), page_of(well.study), reverse("admin:gateway_instance_changelist")):
         assert "95.0%" not in chief.get(where).content.decode()
+    assert well.study is not None
     by_finding = reverse("admin:gateway_instance_changelist") + "?finding=af"
     assert f">{well.study.patient_id}<" not in chief.get(by_finding).content.decode()
 
