@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from desk_readings import ecg, label, override, reader
 from desk_rows import make_ecg, reject
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -13,6 +14,7 @@ from pytest_django import Settings
 from gateway.models import Instance
 from webadmin import curation, queues
 from webadmin.models import Assignment
+from webadmin.tasks import sweep_curation
 
 pytestmark = pytest.mark.django_db
 Queue = Assignment.Queue
@@ -145,3 +147,12 @@ def test_filling_asks_the_database_no_more_for_many_ecgs() -> None:
     for number in range(25):
         ecg({"af": 0.3 + 0.004 * number, "normal": 0.01})
     assert cost() <= few + 8
+
+
+def test_the_sweep_fills_the_queues() -> None:
+    assert "webadmin.tasks.sweep_curation" in {
+        entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()
+    }
+    doubtful = ecg({"af": 0.4, "normal": 0.01})
+    sweep_curation()
+    assert queued("undetermined") == [doubtful.pk]
