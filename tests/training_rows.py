@@ -12,10 +12,12 @@ from typing import Any
 from desk_rows import drawn, make_ecg
 from django.contrib.auth.models import User
 
+from gateway import serving
+from gateway.models import ModelVersion
 from gateway.states import State
 from models.artifact import CARD, SUMS, Artifact, default_artifact, file_sha256
 from models.labels import KEYS
-from webadmin.models import Label, TrainingItem, TrainingSet
+from webadmin.models import Evaluation, Label, TrainingItem, TrainingSet
 
 DRAWINGS = 3
 """So many pages of each finding; several patients show the same one."""
@@ -47,6 +49,52 @@ def frozen_set(user: User, splits: Mapping[str, Mapping[str, int]]) -> TrainingS
                     split=split,
                 )
     return made
+
+
+FIGURES = {
+    name: value
+    for figure in ("auroc", "auprc", "f1", "sensitivity", "specificity", "sensitivity_at_95")
+    for name, value in ((figure, 0.9), (f"{figure}_interval", [0.8, 0.95]))
+} | {"positives": 12, "negatives": 30, "calibration_error": 0.02}
+"""What an evaluation says of a network and a finding; invented."""
+
+
+def evaluated(candidate: ModelVersion, training_set: TrainingSet, **values: Any) -> Evaluation:
+    """Return an evaluation beside the network that serves."""
+    one = {
+        "positives": 12,
+        "negatives": 30,
+        "is_judged": True,
+        "difference": 0.04,
+        "difference_interval": [0.01, 0.07],
+        "candidate": FIGURES,
+        "champion": FIGURES,
+    }
+    both = {"candidate": 0.01, "champion": 0.02}
+    results = {
+        "ecgs": 42,
+        "patients": 40,
+        "answered": 41,
+        "refused": both,
+        "calibration": both,
+        "margins": {"auroc": 0.01},
+        "findings": dict.fromkeys(KEYS, one),
+    }
+    return Evaluation.objects.create(
+        training_set=training_set,
+        candidate=candidate,
+        champion=serving.champion(),
+        results=results,
+        **{"is_better": True, "reasons": ["Atrial fibrillation is better."], **values},
+    )
+
+
+def kept(models: Path, version: str) -> ModelVersion:
+    """Return the row of a network like the one that ships, which is kept in this folder."""
+    row = serving.row_of(like_the_one_that_ships(models / version, version=version))
+    row.folder = version
+    row.save()
+    return row
 
 
 def like_the_one_that_ships(

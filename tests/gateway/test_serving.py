@@ -9,7 +9,7 @@ import pytest
 from desk_rows import drawn, make_ecg
 from django.utils import timezone
 from pytest_django import Settings
-from training_rows import like_the_one_that_ships
+from training_rows import kept, like_the_one_that_ships
 
 from gateway import network, pipeline, serving, shadow
 from gateway.models import Finding, Instance, ModelVersion, Promotion, ShadowReading
@@ -28,14 +28,6 @@ def _own_folders(settings: Settings, tmp_path: Path) -> Iterator[None]:
     network.model_version.cache_clear()
 
 
-def version_of(folder: Path, version: str) -> ModelVersion:
-    """Return the row of a network that is kept here."""
-    row = serving.row_of(like_the_one_that_ships(folder / version, version=version))
-    row.folder = version
-    row.save()
-    return row
-
-
 def promoted(row: ModelVersion, kind: str = "promoted") -> Promotion:
     """Write that a network began to serve, as `serving.promote` does at its end."""
     return Promotion.objects.create(
@@ -51,7 +43,7 @@ def test_a_batch_is_read_by_the_network_that_the_latest_promotion_names(tmp_path
     first, second = small_ecg(), small_ecg()
     shipped = serving.champion()
     pipeline.analyse_waiting()
-    one = version_of(tmp_path / "models", "1.0.0+1")
+    one = kept(tmp_path / "models", "1.0.0+1")
     promoted(one)
     third = small_ecg()
     pipeline.analyse_waiting()
@@ -63,7 +55,7 @@ def test_a_batch_is_read_by_the_network_that_the_latest_promotion_names(tmp_path
 def test_ecgs_wait_for_a_network_that_is_not_what_it_was_and_no_other_stands_in(
     tmp_path: Path,
 ) -> None:
-    row = version_of(tmp_path / "models", "1.0.0+2")
+    row = kept(tmp_path / "models", "1.0.0+2")
     promoted(row)
     weights = tmp_path / "models" / "1.0.0+2" / WEIGHTS
     whole = weights.read_bytes()
@@ -83,8 +75,8 @@ def test_ecgs_wait_for_a_network_that_is_not_what_it_was_and_no_other_stands_in(
 
 
 def test_an_artifact_that_is_another_networks_is_not_served(tmp_path: Path) -> None:
-    row = version_of(tmp_path / "models", "1.0.0+3")
-    other = version_of(tmp_path / "models", "1.0.0+4")
+    row = kept(tmp_path / "models", "1.0.0+3")
+    other = kept(tmp_path / "models", "1.0.0+4")
     row.folder = other.folder
     with pytest.raises(ArtifactError, match=r"expected ecg-test@1\.0\.0\+3 .* found ecg-test@1"):
         serving.verified(row)
@@ -110,8 +102,8 @@ def test_what_shipped_is_kept_when_it_is_replaced_and_serves_again_whatever_ship
 
 def test_a_roll_back_goes_one_promotion_further_each_time(tmp_path: Path) -> None:
     shipped = serving.keep(serving.champion())
-    one = version_of(tmp_path / "models", "1.0.0+5")
-    two = version_of(tmp_path / "models", "1.0.0+6")
+    one = kept(tmp_path / "models", "1.0.0+5")
+    two = kept(tmp_path / "models", "1.0.0+6")
     promoted(one)
     promoted(two)
     assert serving.previous() == one
@@ -130,7 +122,7 @@ def test_a_network_in_shadow_reads_when_nothing_waits_and_reads_an_ecg_once(
 ) -> None:
     before = small_ecg()
     pipeline.analyse_waiting()
-    row = version_of(tmp_path / "models", "1.0.0+7")
+    row = kept(tmp_path / "models", "1.0.0+7")
     shadow.start(row)
     read, ended, aged = small_ecg(), small_ecg(), small_ecg()
     pipeline.analyse_waiting()
@@ -153,7 +145,7 @@ def test_a_network_in_shadow_reads_when_nothing_waits_and_reads_an_ecg_once(
 
 
 def test_why_a_network_in_shadow_found_nothing_is_kept(tmp_path: Path) -> None:
-    row = version_of(tmp_path / "models", "1.0.0+8")
+    row = kept(tmp_path / "models", "1.0.0+8")
     shadow.start(row)
     ecg = small_ecg()
     pipeline.analyse_waiting()

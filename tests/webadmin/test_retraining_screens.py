@@ -13,21 +13,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
-from training_rows import frozen_set, like_the_one_that_ships
+from training_rows import evaluated, frozen_set, kept
 
 from gateway import network, serving
 from gateway.models import Finding, Instance, ModelVersion, Promotion, ShadowReading
 from models.labels import KEYS
 from webadmin import comparing, retraining
-from webadmin.models import Deed, Evaluation, TrainingRun, TrainingSet
+from webadmin.models import Deed, TrainingRun, TrainingSet
 
 pytestmark = pytest.mark.django_db
-
-FIGURES = {
-    name: value
-    for figure in ("auroc", "auprc", "f1", "sensitivity", "specificity", "sensitivity_at_95")
-    for name, value in ((figure, 0.9), (f"{figure}_interval", [0.8, 0.95]))
-} | {"positives": 12, "negatives": 30, "calibration_error": 0.02}
 
 
 @pytest.fixture(autouse=True)
@@ -40,47 +34,13 @@ def _own_networks(settings: Settings, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def candidate(tmp_path: Path) -> ModelVersion:
     """Return a network that is kept here and does not serve."""
-    folder = tmp_path / "models" / "ecg-test-1.0.0+1"
-    row = serving.row_of(like_the_one_that_ships(folder, version="1.0.0+1"))
-    row.folder = folder.name
-    row.save()
-    return row
+    return kept(tmp_path / "models", "1.0.0+1")
 
 
 @pytest.fixture
 def training_set() -> TrainingSet:
     return frozen_set(
         make_user("manager"), {"training": {"normal": 1}, "validation": {"normal": 1}}
-    )
-
-
-def evaluated(candidate: ModelVersion, training_set: TrainingSet, **values: Any) -> Evaluation:
-    """Return an evaluation beside the network that serves."""
-    one = {
-        "positives": 12,
-        "negatives": 30,
-        "is_judged": True,
-        "difference": 0.04,
-        "difference_interval": [0.01, 0.07],
-        "candidate": FIGURES,
-        "champion": FIGURES,
-    }
-    both = {"candidate": 0.01, "champion": 0.02}
-    results = {
-        "ecgs": 42,
-        "patients": 40,
-        "answered": 41,
-        "refused": both,
-        "calibration": both,
-        "margins": {"auroc": 0.01},
-        "findings": dict.fromkeys(KEYS, one),
-    }
-    return Evaluation.objects.create(
-        training_set=training_set,
-        candidate=candidate,
-        champion=serving.champion(),
-        results=results,
-        **{"is_better": True, "reasons": ["Atrial fibrillation is better."], **values},
     )
 
 
