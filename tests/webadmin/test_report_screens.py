@@ -65,7 +65,7 @@ def test_reports_are_found_by_accession_patient_and_either_uid(reader: Client) -
     compose(analyse(make_ecg(), {}))
     listing = reverse("admin:gateway_report_changelist")
     for words in ("ECG-26-00817", "7341902", ecg.sop_instance_uid):
-        shown = reader.get(listing, {"q": words}).content.decode()
+        shown = reader.get(listing, {"q": words}, follow=True).content.decode()
         assert {f"/report/{r.pk}/" in shown for r in wanted} == {True}, words
         assert shown.count('class="data-row') == 2, words
     assert (

@@ -53,7 +53,7 @@ def sign_in(client: Client, password: str, address: str = "10.0.0.1", name: str 
 
 def is_in(client: Client) -> bool:
     """Return whether the Desk lets this browser in."""
-    return client.get(reverse("admin:index")).status_code == 200
+    return client.get(reverse("admin:password_change")).status_code == 200
 
 
 # --- passwords ------------------------------------------------------------------------------------
@@ -253,6 +253,26 @@ def links(page: str) -> set[str]:
     """Return the addresses of the Desk that a page leads to."""
     found = re.findall(r'(?:href|src|action)="(/desk/[^"#]*)"', page)
     return {address.replace("&amp;", "&") for address in found}
+
+
+def test_a_search_leaves_no_patient_in_the_address(ada: User, patient: Instance) -> None:
+    browser, other = signed_in(ada), make_ecg(patient_id="someone else")
+    listing = reverse("admin:gateway_instance_changelist")
+    away = browser.get(listing, {"q": NUMBER, "state": "waiting"})
+    address = away["Location"]
+    assert away.status_code == 302
+    assert NUMBER not in address
+    assert "state=waiting" in address
+    shown = browser.get(listing + re.sub("state=waiting&?", "", address[len(listing) :]))
+    page = shown.content.decode()
+    assert f'alt="ECG {patient.pk}"' in page
+    assert f'alt="ECG {other.pk}"' not in page
+    assert f'value="{NUMBER}"' in page, "the box shows what was typed"
+    assert all(NUMBER not in link for link in links(page))
+    again = browser.get(listing, {"q": NUMBER})["Location"]
+    assert again.rpartition("q=")[2] == re.search(r"q=([^&]+)", address)[1]  # type: ignore[index]
+    stranger = signed_in(make_user("stranger", "view_instance"))
+    assert 'alt="ECG' not in stranger.get(again).content.decode(), "it means nothing elsewhere"
 
 
 def test_no_address_title_or_log_names_a_patient(

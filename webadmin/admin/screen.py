@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from webadmin import audit, words
+from webadmin import audit, searches, words
 from webadmin.unfolded import ModelAdmin
 
 Row = TypeVar("Row", bound=Model)
@@ -48,13 +47,28 @@ class MachineFacts(ModelAdmin[Row]):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list, and write down whose data it showed."""
+        if elsewhere := searches.out_of_address(request):
+            return elsewhere
         answer = super().changelist_view(request, extra_context)
-        if self.lists_patients and isinstance(answer, TemplateResponse):
-            shown = (answer.context_data or {}).get("cl")
-            if shown is not None:  # rows that were asked for here are not asked for again below
+        shown = (getattr(answer, "context_data", None) or {}).get("cl")
+        if shown is not None:
+            shown.query = searches.words_of(request, shown.query) or ""  # what the box shows
+            if self.lists_patients:  # rows that were asked for here are not asked for again below
                 kind = str(self.opts.model_name)
                 audit.record_list(request, shown.result_list, kind=kind, search=shown.query)
         return answer
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Row], search_term: str
+    ) -> tuple[QuerySet[Row], bool]:
+        words = searches.words_of(request, search_term)
+        return (queryset.none(), False) if words is None else self.find(request, queryset, words)
+
+    def find(
+        self, request: HttpRequest, rows: QuerySet[Row], words: str
+    ) -> tuple[QuerySet[Row], bool]:
+        """Return the rows that fit a search, and whether some are there twice."""
+        return super().get_search_results(request, rows, words)
 
     def page(self, _request: HttpRequest, row: Row) -> dict[str, Any]:
         """Return what this screen's page shows of `row`."""

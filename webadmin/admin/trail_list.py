@@ -98,15 +98,15 @@ class TrailAdmin(MachineFacts[AuditLink]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return TrailList
 
-    def get_search_results(
+    def find(
         self,
         request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[AuditLink],
-        search_term: str,
+        rows: QuerySet[AuditLink],
+        words: str,
     ) -> tuple[QuerySet[AuditLink], bool]:
-        for word in search_term.split():
-            queryset = entries.search(queryset, word)
-        return queryset, False
+        for word in words.split():
+            rows = entries.search(rows, word)
+        return rows, False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -11,6 +11,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='auditlink',
+            options={'ordering': ('-number',), 'verbose_name': 'entry of the trail', 'verbose_name_plural': 'audit trail'},
+        ),
         migrations.AlterField(
             model_name='auditlink',
             name='at',

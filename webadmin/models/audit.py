@@ -46,6 +46,8 @@ class AuditLink(Appended):
     sha256 = models.CharField(max_length=64, help_text="Of this link and the one before it.")
 
     class Meta:
+        verbose_name = "entry of the trail"
+        verbose_name_plural = "audit trail"
         ordering = ("-number",)
         constraints = (
             models.UniqueConstraint(fields=("table", "row"), name="row_is_chained_once"),
