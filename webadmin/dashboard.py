@@ -125,9 +125,9 @@ def _custody() -> Tile:
     """Return the tile of senders who wait for an answer that they cannot be given."""
     count = CustodyRequest.objects.filter(outcome=CustodyRequest.Outcome.FAILED).count()
     link = f"{reverse('admin:gateway_custodyrequest_changelist')}?outcome=failed"
-    note = _("senders do not know") if count else _("senders know what we keep")
+    note = _("do not know what we keep") if count else _("senders know what we keep")
     tone = "bad" if count else "quiet"
-    return Tile(_("Custody unanswered"), f"{count:,}", note, link, tone, "fact_check")
+    return Tile(_("Unanswered"), f"{count:,}", note, link, tone, "fact_check")
 
 
 def _tiles(now: datetime.datetime) -> tuple[list[Tile], str]:

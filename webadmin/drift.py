@@ -19,6 +19,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -240,7 +241,9 @@ def _sender(title: str, read: QuerySet[Instance], version: ModelVersion) -> Send
     return Sender(title, len(now), len(before), furthest, refusals(*counts))
 
 
-def _scores(ecgs: dict[int, int | None], version: ModelVersion) -> dict[str, NDArray[np.float64]]:
+def _scores(
+    ecgs: Mapping[int, int | None], version: ModelVersion
+) -> dict[str, NDArray[np.float64]]:
     scores: dict[str, list[float]] = {key: [] for key in KEYS}
     rows = Finding.objects.filter(
         instance__in=[pk for pk, by in ecgs.items() if by is not None], model_version=version

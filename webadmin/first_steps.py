@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from gateway.models import Promotion
-from webadmin.models import Label, Reading, TrainingRun, TrainingSet
+from webadmin.models import Reading, TrainingRun, TrainingSet
 
 HANDFUL: Final = 5
+"""ECGs that people have read."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Step:
 def open_to(user: User | AnonymousUser) -> list[Step]:
     """Return the steps for this person; none where they may take none, or all were taken."""
     candidate = TrainingRun.objects.filter(candidate__isnull=False).order_by("-pk").first()
-    labels = Label.objects.order_by().values_list("instance", flat=True)[: 2 * HANDFUL]
+    read = Reading.objects.order_by().values_list("instance", flat=True).distinct()[:HANDFUL]
+    count, is_frozen = len(read), TrainingSet.objects.exists()
     trained = (
         reverse("admin:gateway_modelversion_change", args=[candidate.candidate_id])
         if candidate
@@ -42,21 +44,21 @@ def open_to(user: User | AnonymousUser) -> list[Step]:
             "webadmin.add_reading",
             _("Read one"),
             _("Say whether the network is right; verify, and a report in your name goes out."),
-            Reading.objects.exists(),
+            count > 0,
             reverse("reading_list"),
         ),
         (
             "webadmin.add_reading",
             _("Label a handful"),
             _("Each ECG you confirm or override becomes a label: what counts as true of it."),
-            len(set(labels)) >= HANDFUL,
+            count >= HANDFUL or is_frozen,  # labels may have been imported
             reverse("reading_list"),
         ),
         (
             "webadmin.freeze_trainingset",
             _("Freeze a training set"),
             _("The labels of now, split by patient; the test part is locked away."),
-            TrainingSet.objects.exists(),
+            is_frozen,
             reverse("admin:webadmin_trainingset_freeze"),
         ),
         (

@@ -168,6 +168,11 @@ def open_test_split(
     return training_set.items.filter(split=Split.TEST).select_related("instance")
 
 
+def split_of(patient_id: str) -> Split:
+    """Return the split of a patient with this ID who is frozen for the first time."""
+    return _drawn(f"patient {patient_id.strip()}")
+
+
 def frozen_instances() -> QuerySet[TrainingItem, int]:
     """Return the ids of the ECGs in frozen sets: their pictures do not age out."""
     return TrainingItem.objects.order_by().values_list("instance_id", flat=True)

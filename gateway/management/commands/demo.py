@@ -1,7 +1,12 @@
-"""``manage.py demo``: the life of two ECGs, from a C-STORE to the archive, on this machine."""
+"""``manage.py demo``: the life of two ECGs, from a C-STORE to the archive, on this machine.
+
+Then it serves, with ECGs to read, to label and to learn from.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
 import tempfile
@@ -12,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand, CommandError, call_command
 from django.core.management.base import CommandParser
 from django.utils.module_loading import import_string
 from pydicom import dcmread
@@ -27,13 +32,16 @@ from gateway.outputs import Output
 
 READY_S = 120.0
 LIFE_S = 240.0
+FILL_S = 900.0
+PERSON = "demo"
 
 
 class Command(BaseCommand):
     help = (
         "Show the life of two ECG pictures: start the whole gateway and a stand-in archive, send "
         "the pictures over DICOM, print every step and both reports, and keep serving until "
-        "Ctrl-C. Everything it keeps lies in its own folder (ECG_DATA_DIR, default var/demo)."
+        "Ctrl-C, with more ECGs to read, to label and to have a network learn from. Everything "
+        "it keeps lies in its own folder (ECG_DATA_DIR, default var/demo)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -46,6 +54,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         self._step("preparing the database and the folders")
         prepare()
+        if not options["once"]:
+            self._network()
         archive = demonstration.Archive(settings.ECG_DATA_DIR / "archive")
         self._peers(archive.entity)
         with archive, supervisor.Supervisor(supervisor.cast(), say=self._quietly()) as running:
@@ -64,10 +74,19 @@ class Command(BaseCommand):
                     )
                 self.stdout.write(self.style.SUCCESS("both reports of both pictures arrived"))
                 return
+            self._fill(running)
             self._step("serving until Ctrl-C")
             running.wait()
 
     # --- the steps -----------------------------------------------------------------------------
+
+    def _network(self) -> None:
+        """Have a network serve that has something to learn, unless another was chosen."""
+        if settings.ECG_MODEL_DIR:
+            return
+        made = demonstration.network(settings.ECG_DATA_DIR / "network")
+        settings.ECG_MODEL_DIR = os.environ["ECG_MODEL_DIR"] = str(made.folder)
+        self.stdout.write(f"    the network: {made.card.training['note']} You can teach it.")
 
     def _peers(self, archive: ApplicationEntity) -> None:
         """Make the sender and the archive known; an archive of an earlier demo is forgotten."""
@@ -161,7 +180,49 @@ class Command(BaseCommand):
         signin_link = import_string("webadmin.signin.signin_link")
         base = f"http://127.0.0.1:{settings.ECG_WEB_PORT}"
         self._step("the Desk")
-        self.stdout.write(f"    {base}/\n    one-time login: {signin_link('demo', base)}")
+        self.stdout.write(f"    {base}/\n    one-time login: {signin_link(PERSON, base)}")
+
+    def _fill(self, running: supervisor.Supervisor) -> None:
+        """Send ECGs to read, and some whose labels are known; make the roles and fill the queues.
+
+        What stands above this room is named here, not imported.
+        """
+        call_command("roles", stdout=io.StringIO())
+        labels = import_string("webadmin.models.Label").objects
+        if labels.exists():
+            self._step("the ECGs to read and to learn from are here since the last demo")
+            return
+        self._step("more ECGs: some with labels to learn from, the rest for you to read")
+        split_of = import_string("webadmin.trainingsets.split_of")
+        lines, sent = ["sop_instance_uid,findings"], []
+        for picture, key in demonstration.labelled(split_of):
+            sent.append(self._store(running, picture))
+            lines.append(f"{sent[-1]},{key}")
+        sent += [self._store(running, picture) for picture in demonstration.to_read()]
+        read, write = (import_string(f"webadmin.label_files.{name}") for name in ("read", "write"))
+        person = import_string("django.contrib.auth.models.User").objects.get(username=PERSON)
+        count = write(read("\n".join(lines).encode()), person)
+        self.stdout.write(f"    {len(sent)} ECGs, {count} of them with labels")
+        rows = Instance.objects.filter(sop_instance_uid__in=sent, state="received")
+        self._wait(running, "the network to read them", FILL_S, lambda: not rows.exists())
+        call_command("curate", stdout=io.StringIO())
+        self.stdout.write("    read; the front page of the Desk says how to go on")
+
+    def _store(self, running: supervisor.Supervisor, picture: demonstration.Picture) -> str:
+        if running.pause(0):
+            raise CommandError("interrupted")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.dcm"
+            picture.ds.save_as(path, enforce_file_format=True)
+            (outcome,) = scu.store(
+                self._gateway(),
+                [path],
+                calling_title=demonstration.SENDER,
+                timeouts=peers.timeouts(),
+            )
+        if outcome.status != 0x0000:
+            raise CommandError(f"an ECG was not taken: {outcome.reason}")
+        return str(picture.ds.SOPInstanceUID)
 
     # --- how it speaks -------------------------------------------------------------------------
 
