@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe import serious_faults
 from desk_people import make_user
@@ -14,13 +15,16 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from programs import eventually, require
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from gateway import spool
 from gateway.models import Instance, Review
 from models.labels import KEYS
+from models.overlay import layer
 from webadmin.models import Assignment, Label, Reading
 
 WIDE, PHONE = 1280, 390
@@ -344,3 +348,32 @@ def test_who_comes_back_to_an_ecg_sees_it_as_it_is_now(
         page.keyboard.press("u")
     assert [one.decision for one in Reading.objects.all()] == ["undecided", "confirmed"]
     close(page)
+
+
+def test_where_the_network_looked_is_laid_over_the_picture_or_it_is_said_why_not(
+    chromium: Browser, live_server: LiveServer, cardiologist: User
+) -> None:
+    row = analyse(make_ecg(), {"af": 0.93, "pvc": 0.7})
+    folder = spool.root() / "heatmaps"
+    folder.mkdir()
+    heat = np.zeros((100, 200), np.float32)
+    heat[40:60, 80:120] = 1.0
+    region = ((40.0, 90.0), (1610.0, 90.0), (1610.0, 1050.0), (40.0, 1050.0))
+    drawn_layer = Image.fromarray(layer(drawn(), region, heat))
+    drawn_layer.save(folder / f"{row.pk}-{row.model_version_id}-af.png")
+    page = open_at(chromium, live_server, cardiologist, reverse("reading", args=[row.pk]))
+    scale(page)
+    page.keyboard.press("h")
+    shown = page.locator("#reading-map")
+    expect(shown).to_be_visible()
+    page.wait_for_function("document.getElementById('reading-map').naturalWidth > 0")
+    assert shown.bounding_box() == page.locator("#reading-picture").bounding_box()
+    expect(page.locator("#reading-map-said")).to_contain_text("no finding")
+    shoot(page, "map")
+    page.__dict__["complaints"].clear()
+    page.keyboard.press("h")
+    # Nobody draws here: there is no broker that an Analyst could hear of it by.
+    expect(page.locator("#reading-map-said")).to_contain_text("broker is away")
+    expect(shown).to_be_hidden()
+    assert all("503" in said for said in page.__dict__["complaints"])
+    page.context.close()

@@ -43,7 +43,9 @@
         if (!size.width) return;
         const wasFit = !isZoomed();
         // The picture and what to say of it fit the first screen, unless that leaves too little.
-        const above = stage.getBoundingClientRect().top + window.scrollY;
+        // With the ten findings open, the picture stands at the top of the window.
+        const isOverriding = document.querySelector("#reading-override:not([hidden])") !== null;
+        const above = isOverriding ? 0 : stage.getBoundingClientRect().top + window.scrollY;
         const below = document.querySelector(".reading-bar").offsetHeight + 24;
         const tallest = Math.max(window.innerHeight - above - below, window.innerHeight * LEAST, 240);
         stage.style.height = `${Math.min(tallest, (stage.clientWidth * size.height) / size.width)}px`;
