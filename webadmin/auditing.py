@@ -161,7 +161,7 @@ def verify_and_tell(*, actor: str, noted: Head | None = None, **how: Any) -> Ver
     return verdict
 
 
-@shared_task(name="webadmin.auditing.check")
+@shared_task(name="webadmin.auditing.check", time_limit=4 * 3600)
 def check() -> None:
     """Verify the whole chain once a night."""
     verify_and_tell(actor="sweeper")

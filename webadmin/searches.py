@@ -20,9 +20,11 @@ _MARK: Final = "~"
 _SEARCHES: Final = "desk.searches"
 
 
-def out_of_address(request: HttpRequest) -> HttpResponseRedirect | None:
+def out_of_address(
+    request: HttpRequest, parameter: str = SEARCH_VAR
+) -> HttpResponseRedirect | None:
     """Send a browser that asks with the words themselves to the address without them."""
-    words = request.GET.get(SEARCH_VAR, "").strip()
+    words = request.GET.get(parameter, "").strip()
     if request.method != "GET" or not words or words.startswith(_MARK):
         return None
     searches = dict(request.session.get(_SEARCHES, {}))
@@ -32,7 +34,7 @@ def out_of_address(request: HttpRequest) -> HttpResponseRedirect | None:
         searches[name] = words
         request.session[_SEARCHES] = dict(list(searches.items())[-KEPT:])
     query = request.GET.copy()
-    query[SEARCH_VAR] = name
+    query[parameter] = name
     return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
 
 

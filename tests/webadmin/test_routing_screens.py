@@ -32,7 +32,7 @@ TEST = "admin:gateway_rule_test"
 
 def text(browser: Client, name: str, *arguments: Any, **query: str) -> str:
     """Return a page as its reader gets it."""
-    answer = browser.get(reverse(name, args=arguments), query)
+    answer = browser.get(reverse(name, args=arguments), query, follow=True)
     assert answer.status_code == 200
     return " ".join(answer.content.decode().split())
 

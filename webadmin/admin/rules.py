@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from gateway import routing
 from gateway.models import Peer, Rule
-from webadmin import audit, outputs, ruling
+from webadmin import audit, outputs, ruling, searches
 from webadmin.admin.screen import show
 from webadmin.unfolded import ModelAdmin
 from webadmin.words import Badge
@@ -117,7 +117,9 @@ class RuleAdmin(ModelAdmin[Rule]):
             self.has_view_permission(request) and request.user.has_perm("gateway.view_instance")
         ):
             raise PermissionDenied
-        asked = request.GET.get("ecg", "").strip()
+        if elsewhere := searches.out_of_address(request, "ecg"):
+            return elsewhere
+        asked = searches.words_of(request, request.GET.get("ecg", "")) or ""
         answer = ruling.answer(asked)
         if "instance" in answer:
             audit.record(audit.Action.VIEWED, request=request, subject=answer["instance"])
