@@ -13,15 +13,13 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.cache import get_conditional_response
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from gateway import heatmaps
 from gateway.models import Instance
 from models.labels import KEYS, LABELS
 from webadmin import audit, curation, labelling, reading, reading_list, words
@@ -29,6 +27,7 @@ from webadmin.bars import bars_of
 from webadmin.callipers import calibration_of
 from webadmin.models import Assignment, Reading
 from webadmin.reading_list import Wanted
+from webadmin.reading_maps import map_view
 
 LOOK: Final = "gateway.view_instance"
 JUDGE: Final = "webadmin.add_reading"
@@ -39,13 +38,12 @@ View = Callable[..., HttpResponseBase]
 
 def urls() -> list[URLPattern]:
     """Return the addresses of reading, for those who may look at ECGs."""
+    both = require_http_methods(["GET", "POST"])
     return [
         path("", _guarded(require_safe(list_view)), name="reading_list"),
-        path("<int:pk>/", _guarded(require_http_methods(["GET", "POST"])(page_view)),
-             name="reading"),
-        path("<int:pk>/map/<str:key>/",
-             _guarded(require_http_methods(["GET", "POST"])(map_view)), name="reading_map"),
-    ]  # fmt: skip
+        path("<int:pk>/", _guarded(both(page_view)), name="reading"),
+        path("<int:pk>/map/<str:key>/", _guarded(both(map_view)), name="reading_map"),
+    ]
 
 
 def _guarded(view: View) -> View:
@@ -282,39 +280,3 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if 0.0 <= value < float("inf") else None
-
-
-# --- where the network saw it --------------------------------------------------------------------
-
-
-def map_view(request: HttpRequest, pk: int, key: str) -> HttpResponseBase:
-    """Answer with the layer of a finding (200), that it is being drawn (202), or why not (422).
-
-    A POST has it drawn. The web process loads no network: an Analyst draws.
-    """
-    instance = get_object_or_404(Instance, pk=pk)
-    if key not in KEYS or instance.model_version_id is None:
-        return JsonResponse({"reason": _("The network was not asked for this.")}, status=404)
-    if reading_list.blinded_for(_user(request), pk):
-        raise PermissionDenied
-    try:
-        found = heatmaps.find(instance, key)
-    except heatmaps.NotDrawn as error:
-        if request.method == "GET":
-            reason = _("It could not be drawn: %s.") % error
-            return JsonResponse({"reason": reason}, status=422)
-        found = None
-    if request.method == "POST":
-        if found is None and not heatmaps.ask(instance, key):
-            reason = _("It cannot be drawn now: the gateway's broker is away.")
-            return JsonResponse({"reason": reason}, status=503)
-        return JsonResponse({}, status=202)
-    if found is None:
-        return JsonResponse({}, status=202)
-    etag = f'"{found.stem}-{found.stat().st_mtime_ns}"'
-    answer: HttpResponseBase | None = get_conditional_response(request, etag=etag)
-    if answer is None:
-        answer = HttpResponse(found.read_bytes(), content_type="image/png")
-        answer["ETag"] = etag
-    answer["Cache-Control"] = "private, no-cache"
-    return answer

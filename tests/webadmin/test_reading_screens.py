@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import io
 import re
 from html import unescape
 from typing import Any
 
+import numpy as np
 import pytest
 from desk_people import make_user, signed_in
-from desk_rows import analyse, make_alert, make_ecg
+from desk_rows import analyse, drawn, make_alert, make_ecg
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from PIL import Image
 from pydicom import Dataset
 from pytest_django import Settings
 
@@ -342,11 +345,43 @@ def test_no_address_and_no_title_names_a_patient(browser: Client) -> None:
             assert not any(secret in text for text in told), secret
 
 
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def test_another_page_of_an_object_is_shown_when_asked_for_and_all_pixels_too(
+    reader: Client,
+) -> None:
+    first, second = drawn("af", seed=7), drawn("normal", seed=2)[:, ::-1]
+    rows, columns = (min(size) for size in zip(first.shape[:2], second.shape[:2], strict=True))
+    both = [
+        Image.fromarray(np.ascontiguousarray(page[:rows, :columns])) for page in (first, second)
+    ]
+    buffer = io.BytesIO()
+    both[0].save(buffer, "PDF", save_all=True, append_images=both[1:], resolution=150)
+    row = analyse(make_ecg(data=buffer.getvalue()), {"af": 0.93})
+    row.pages = [{"number": 1, "reason": None}, {"number": 2, "reason": "blank"}]
+    row.save(update_fields=["pages"])
+    page = text_of(reader.get(address(row)))
+    assert re.findall(r'data-page="(\d)" aria-pressed="(\w+)"', page) == [
+        ("1", "true"),
+        ("2", "false"),
+    ]
+    picture = reverse("admin:gateway_instance_picture", args=[row.pk])
+    shown = {query: reader.get(f"{picture}?{query}") for query in ("", "page=2", "size=detail")}
+    assert {answer.status_code for answer in shown.values()} == {200}
+    assert len({answer["ETag"] for answer in shown.values()}) == 3
+    whole, other, detail = (Image.open(io.BytesIO(a.content)) for a in shown.values())
+    assert np.abs(np.asarray(whole, float) - np.asarray(other, float)).mean() > 1.0
+    assert detail.width > whole.width == 1600
+    assert reader.get(f"{picture}?page=3").status_code == 422
+    assert reader.get(f"{picture}?page=x").status_code == 200
+
+
 # --- how large the paper is ----------------------------------------------------------------------
 
 
 def test_callipers_know_the_paper_of_a_scan_that_says_so() -> None:
-    from desk_rows import content, drawn
+    from desk_rows import content
 
     from dicom_node.capture import secondary_capture
 

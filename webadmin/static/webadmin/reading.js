@@ -206,7 +206,7 @@
     });
 
     function nextMap() {
-        if (!choice) return;
+        if (!choice || choice.disabled) return;
         choice.selectedIndex = (choice.selectedIndex + 1) % choice.options.length;
         choice.dispatchEvent(new Event("change"));
     }

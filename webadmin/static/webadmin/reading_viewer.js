@@ -131,6 +131,7 @@
     }
 
     // Of an object with several pages, another one.
+    const first = document.querySelector("[data-page][aria-pressed=true]");
     for (const button of document.querySelectorAll("[data-page]")) {
         button.addEventListener("click", () => {
             for (const other of document.querySelectorAll("[data-page]")) {
@@ -142,7 +143,12 @@
             picture.src = address.href;
             address.search += "&size=detail";
             picture.dataset.detail = address.href;
+            // Where the network looked is drawn for the page that was shown first.
             document.getElementById("reading-map").hidden = true;
+            const choice = document.getElementById("reading-map-key");
+            if (!choice) return;
+            choice.selectedIndex = 0;
+            choice.disabled = button !== first;
         });
     }
 
