@@ -55,7 +55,7 @@ class Command(BaseCommand):
         self._step("preparing the database and the folders")
         prepare()
         if not options["once"]:
-            self._network()
+            self._hospital()
         archive = demonstration.Archive(settings.ECG_DATA_DIR / "archive")
         self._peers(archive.entity)
         with archive, supervisor.Supervisor(supervisor.cast(), say=self._quietly()) as running:
@@ -76,17 +76,18 @@ class Command(BaseCommand):
                 return
             self._fill(running)
             self._step("serving until Ctrl-C")
-            running.wait()
+            self._watch(running, archive)
 
     # --- the steps -----------------------------------------------------------------------------
 
-    def _network(self) -> None:
-        """Have a network serve that has something to learn, unless another was chosen."""
-        if settings.ECG_MODEL_DIR:
-            return
-        made = demonstration.network(settings.ECG_DATA_DIR / "network")
-        settings.ECG_MODEL_DIR = os.environ["ECG_MODEL_DIR"] = str(made.folder)
-        self.stdout.write(f"    the network: {made.card.training['note']} You can teach it.")
+    def _hospital(self) -> None:
+        """Name the house, and have a network serve that has something to learn."""
+        if not settings.ECG_INSTITUTION:
+            settings.ECG_INSTITUTION = os.environ["ECG_INSTITUTION"] = "Demonstration Hospital"
+        if not settings.ECG_MODEL_DIR:
+            made = demonstration.network(settings.ECG_DATA_DIR / "network")
+            settings.ECG_MODEL_DIR = os.environ["ECG_MODEL_DIR"] = str(made.folder)
+            self.stdout.write(f"    {made.card.training['note']} You can teach it.")
 
     def _peers(self, archive: ApplicationEntity) -> None:
         """Make the sender and the archive known; an archive of an earlier demo is forgotten."""
@@ -188,6 +189,10 @@ class Command(BaseCommand):
         What stands above this room is named here, not imported.
         """
         call_command("roles", stdout=io.StringIO())
+        person = import_string("django.contrib.auth.models.User").objects.get(username=PERSON)
+        if not person.last_name:  # verified reports bear it
+            person.first_name, person.last_name = "Robin", "Demo"
+            person.save(update_fields=["first_name", "last_name"])
         labels = import_string("webadmin.models.Label").objects
         if labels.exists():
             self._step("the ECGs to read and to learn from are here since the last demo")
@@ -200,13 +205,27 @@ class Command(BaseCommand):
             lines.append(f"{sent[-1]},{key}")
         sent += [self._store(running, picture) for picture in demonstration.to_read()]
         read, write = (import_string(f"webadmin.label_files.{name}") for name in ("read", "write"))
-        person = import_string("django.contrib.auth.models.User").objects.get(username=PERSON)
         count = write(read("\n".join(lines).encode()), person)
         self.stdout.write(f"    {len(sent)} ECGs, {count} of them with labels")
         rows = Instance.objects.filter(sop_instance_uid__in=sent, state="received")
         self._wait(running, "the network to read them", FILL_S, lambda: not rows.exists())
         call_command("curate", stdout=io.StringIO())
         self.stdout.write("    read; the front page of the Desk says how to go on")
+
+    def _watch(self, running: supervisor.Supervisor, archive: demonstration.Archive) -> None:
+        """Serve, and show each report that a person verified when it comes to the archive."""
+        verified = Report.objects.filter(review__isnull=False)
+        told = set(verified.values_list("sop_instance_uid", flat=True))
+        while not running.pause(1.0):
+            new = verified.exclude(sop_instance_uid__in=told)
+            stored = archive.stored() if new.exists() else {}
+            for row in new:
+                if path := stored.get(row.sop_instance_uid):
+                    told.add(row.sop_instance_uid)
+                    self._step(f"verified: {row.get_kind_display()}")
+                    if row.kind == Output.BASIC_TEXT:
+                        self.stdout.write(report.render_tree(dcmread(path)))
+                    self.stdout.write(f"    file: {path}")
 
     def _store(self, running: supervisor.Supervisor, picture: demonstration.Picture) -> str:
         if running.pause(0):
