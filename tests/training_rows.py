@@ -29,9 +29,11 @@ def page(key: str, seed: int) -> Any:
     return drawn(key, style="grey", seed=seed)[::2, ::2]
 
 
-def frozen_set(user: User, splits: Mapping[str, Mapping[str, int]]) -> TrainingSet:
+def frozen_set(
+    user: User, splits: Mapping[str, Mapping[str, int]], *, name: str = "spring"
+) -> TrainingSet:
     """Return a training set: split -> finding -> how many ECGs of as many patients show it."""
-    made = TrainingSet.objects.create(name="spring", sha256="ab" * 32, frozen_by=user)
+    made = TrainingSet.objects.create(name=name, sha256="ab" * 32, frozen_by=user)
     for split, counts in splits.items():
         for key, count in counts.items():
             for number in range(count):

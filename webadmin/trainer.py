@@ -24,7 +24,7 @@ from models.labels import KEYS
 from models.packet import pack, unpack
 from models.train import Epoch, TrainingError, train
 from models.train import Recipe as TrainingRecipe
-from webadmin import retraining
+from webadmin import evaluating, retraining
 from webadmin.models import Reading, TrainingItem, TrainingRun
 from webadmin.retraining import Cancelled, Clock, Recipe, State, Taken
 
@@ -54,7 +54,7 @@ def _take(run: TrainingRun) -> None:
         log.warning("training run lost", error=str(taken))
     except Cancelled:
         retraining.end(run, State.CANCELLED)
-    except (TrainingError, ArtifactError) as error:
+    except (TrainingError, ArtifactError, evaluating.NotEvaluated) as error:
         retraining.end(run, State.FAILED, reason=str(error))
     except Exception as error:  # one run's trouble must not end the Trainer
         log.exception("training run failed", run=run.pk)
@@ -101,8 +101,6 @@ def make_candidate(run: TrainingRun) -> ModelVersion:
 
 def evaluate_candidate(run: TrainingRun) -> None:
     """Evaluate the candidate of a run beside the network that serves, on the locked test split."""
-    from webadmin import evaluating
-
     if run.candidate is None:
         raise TrainingError("expected a candidate to evaluate; found none")
     evaluating.evaluate(

@@ -240,12 +240,15 @@ def test_a_run_that_nothing_can_be_learned_from_fails_and_says_so(
     one_sided = frozen_set(chief, {"training": {"normal": 1}})
     with pytest.raises(retraining.NotStarted, match="split validation"):
         retraining.start(one_sided, chief, QUICK)
-    for item in frozen_set_without_files(chief):
-        assert trainer.page_of(item) is None
 
-
-def frozen_set_without_files(chief: User) -> list[Instance]:
-    """Return an ECG whose bytes are gone."""
-    ecg = make_ecg(page("normal", 1))
-    (configured.ECG_SPOOL_DIR / ecg.spool_name).unlink()
-    return [ecg]
+    training_set = frozen_set(
+        chief, {"training": {"normal": 1}, "validation": {"normal": 1}}, name="no bytes"
+    )
+    retraining.start(training_set, chief, QUICK)
+    for item in training_set.items.select_related("instance"):
+        (configured.ECG_SPOOL_DIR / item.instance.spool_name).unlink()
+    assert retraining.work() == 1
+    run = TrainingRun.objects.get()
+    assert run.state == "failed"
+    assert run.reason == "expected ECGs of the split training that can be read; found none"
+    assert not retraining.work_folder(run).exists()
