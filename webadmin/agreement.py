@@ -11,13 +11,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from django.contrib.auth.models import User
 
 from gateway.models import Finding, ModelVersion
 from models.labels import KEYS
 from webadmin import labelling, words
-from webadmin.kappa import Kappa, grouped, kappa, table_of, wilson
+from webadmin.kappa import Kappa, grouped, kappa, table_of, tables_of, wilson
 from webadmin.models import Assignment, Label, Reading
 from webadmin.queues import BLINDED, Kind, Queue
 
@@ -102,10 +101,10 @@ def agreement(pair: str = "") -> Agreement:
     )
     chosen = [one for one in double if not pair or f"{one[0][0]}-{one[0][1]}" == pair]
     lines = tuple(_line(key, chosen) for key in KEYS)
-    tables = [table_of([(one[key], other[key]) for key in KEYS], WORDS) for _, one, other in chosen]
+    groups = [[(one[key], other[key]) for key in KEYS] for _, one, other in chosen]
     together = Line(
         "All ten together",
-        grouped(np.stack(tables)) if tables else Kappa(0, None, None),
+        grouped(tables_of(groups, WORDS)) if groups else Kappa(0, None, None),
         sum(line.both for line in lines),
         sum(line.one for line in lines),
     )

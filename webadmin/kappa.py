@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +50,23 @@ class Kappa:
 
 def table_of(pairs: Sequence[tuple[str, str]], words: Sequence[str]) -> Table:
     """Return how often the first reader said the word of a row, and the second that of a column."""
-    table = np.zeros((len(words), len(words)), np.int64)
-    for one, other in pairs:
-        table[words.index(one), words.index(other)] += 1
-    return table
+    return np.asarray(tables_of([pairs], words)[0])
+
+
+def tables_of(
+    groups: Sequence[Sequence[tuple[str, str]]], words: Sequence[str]
+) -> NDArray[np.int64]:
+    """Return a table as :func:`table_of` for each group of pairs: (groups, k, k)."""
+    place = {word: number for number, word in enumerate(words)}
+    tables = np.zeros((len(groups), len(words), len(words)), np.int64)
+    cells = [
+        (number, place[one], place[other])
+        for number, pairs in enumerate(groups)
+        for one, other in pairs
+    ]
+    if cells:
+        np.add.at(tables, tuple(np.array(cells).T), 1)
+    return tables
 
 
 def kappa(table: Table) -> Kappa:
@@ -66,7 +79,7 @@ def kappa(table: Table) -> Kappa:
     """
     _check(table)
     n = int(table.sum())
-    value = _value(table.astype(np.float64))
+    value = _value(table)
     if not n:
         return Kappa(0, None, None)
     agreement = float(np.trace(table)) / n
@@ -89,11 +102,10 @@ def grouped(tables: NDArray[np.int64]) -> Kappa:
     count = len(tables)
     if simple.value is None or count < 3:
         return Kappa(simple.n, simple.agreement, simple.value)
-    without = [_value((total - one).astype(np.float64)) for one in tables]
-    known = np.array([value for value in without if value is not None])
-    if len(known) < count:
+    without = _values(total - tables)
+    if np.isnan(without).any():
         return Kappa(simple.n, simple.agreement, simple.value)
-    error = math.sqrt((count - 1) / count * float(((known - known.mean()) ** 2).sum()))
+    error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
     return Kappa(simple.n, simple.agreement, simple.value, *_interval(simple.value, error))
 
 
@@ -107,15 +119,19 @@ def wilson(hits: int, of: int) -> tuple[float, float] | None:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _value(table: NDArray[Any]) -> float | None:
-    n = table.sum()
-    if not n:
-        return None
-    shares = table / n
-    by_chance = float(shares.sum(axis=1) @ shares.sum(axis=0))
-    if by_chance >= 1.0 - 1e-12:
-        return None
-    return (float(np.trace(shares)) - by_chance) / (1.0 - by_chance)
+def _value(table: Table) -> float | None:
+    value = float(_values(table[None])[0])
+    return None if math.isnan(value) else value
+
+
+def _values(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Kappa of each table (n, k, k); NaN without words, or where chance alone always agrees."""
+    shares = tables / np.maximum(1, tables.sum(axis=(1, 2)))[:, None, None]
+    by_chance = np.einsum("ni,ni->n", shares.sum(axis=2), shares.sum(axis=1))
+    agreement = np.trace(shares, axis1=1, axis2=2)
+    is_told = (tables.sum(axis=(1, 2)) > 0) & (by_chance < 1.0 - 1e-12)
+    room = np.where(is_told, 1.0 - by_chance, 1.0)
+    return np.asarray(np.where(is_told, (agreement - by_chance) / room, np.nan))
 
 
 def _standard_error(shares: NDArray[np.float64], n: int, value: float) -> float:

@@ -25,6 +25,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from gateway import spool
 from gateway.models import Instance
@@ -43,6 +44,16 @@ ENOUGH_TRAINING: Final = 10
 """So many ECGs have to show a finding before a split says anything of it."""
 
 NAME_LENGTH: Final = 100
+
+_NEEDED: Final = (
+    "findings",
+    *(
+        f"instance__{name}"
+        for name in ("sop_instance_uid", "sha256", "spool_name", "conflict_of", "aged_out_at")
+    ),
+    "instance__study__patient_id",
+)
+"""What is looked at of each labelled ECG: there may be a hundred thousand."""
 
 _BATCH: Final = 1000
 
@@ -88,13 +99,13 @@ def plan() -> Plan:
         if reason := _unfit(label, instance):
             left_out[reason] += 1
             continue
-        split = decided.of(instance)
+        digest, split = decided.of(instance)
         items.append(
             TrainingItem(
                 instance=instance,
                 label=label,
                 findings=label.findings,
-                patient_sha256=_hash(_patient(instance)),
+                patient_sha256=digest,
                 split=split,
             )
         )
@@ -185,7 +196,8 @@ def missing(training_set: TrainingSet) -> list[str]:
 
 def _labelled() -> Iterator[tuple[Label, Instance]]:
     """Yield the labels that hold with their ECGs, in the order of the ECGs."""
-    rows = labelling.latest().select_related("instance__study").order_by("instance_id")
+    rows = labelling.latest().select_related("instance__study").only(*_NEEDED)
+    rows = rows.order_by("instance_id")
     for label in rows.iterator(chunk_size=_BATCH):
         yield label, label.instance
 
@@ -225,15 +237,18 @@ class _Splits:
             "instance__study__patient_id", "instance__sop_instance_uid", "split"
         )
         self._decided: dict[str, str] = {}
+        self._found: dict[str, tuple[str, Split]] = {}
         for patient_id, uid, split in before.distinct().iterator(chunk_size=_BATCH):
             identity = (patient_id or "").strip()
             self._decided[f"patient {identity}" if identity else f"ecg {uid}"] = split
 
-    def of(self, instance: Instance) -> Split:
+    def of(self, instance: Instance) -> tuple[str, Split]:
+        """Return a patient's hash and side."""
         patient = _patient(instance)
-        if patient in self._decided:
-            return Split(self._decided[patient])
-        return _drawn(patient)
+        if patient not in self._found:
+            split = self._decided.get(patient)
+            self._found[patient] = (_hash(patient), Split(split) if split else _drawn(patient))
+        return self._found[patient]
 
 
 def _drawn(patient: str) -> Split:
@@ -257,15 +272,29 @@ def _counts(items: Sequence[TrainingItem]) -> dict[str, dict[str, int]]:
 
 
 def _missing(counts: dict[str, Any]) -> Iterator[str]:
-    for split, purpose in (
-        (Split.TRAINING, "nothing is learned"),
-        (Split.VALIDATION, "nobody sees when a training has learned enough"),
-        (Split.TEST, "no network can be judged"),
+    for split, lacking in (
+        (Split.TRAINING, _("No ECG in the training split: nothing is learned.")),
+        (
+            Split.VALIDATION,
+            _("No ECG in the validation split: nobody sees when a training has learned enough."),
+        ),
+        (Split.TEST, _("No ECG in the test split: no network can be judged.")),
     ):
         if not counts[split].get("ecgs"):
-            yield f"No ECG in the {split.value} split: {purpose}."
-    for split, enough in ((Split.TEST, ENOUGH_TEST), (Split.TRAINING, ENOUGH_TRAINING)):
+            yield lacking
+    for split, enough, said in (
+        (
+            Split.TEST,
+            ENOUGH_TEST,
+            _("Fewer than %(enough)d ECGs of the test split show: %(few)s."),
+        ),
+        (
+            Split.TRAINING,
+            ENOUGH_TRAINING,
+            _("Fewer than %(enough)d ECGs of the training split show: %(few)s."),
+        ),
+    ):
         shown = {key: counts[split].get(key, 0) for key in KEYS}
         few = [f"{words.MEANINGS[key]} ({many})" for key, many in shown.items() if many < enough]
         if few and counts[split].get("ecgs"):
-            yield f"Fewer than {enough} ECGs of the {split.value} split show: {', '.join(few)}."
+            yield said % {"enough": enough, "few": ", ".join(few)}

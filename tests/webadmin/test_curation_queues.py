@@ -21,6 +21,12 @@ Queue = Assignment.Queue
 
 
 @pytest.fixture(autouse=True)
+def same_key(settings: Settings) -> None:
+    """Have the hashes that decide on who is drawn be those of the last run."""
+    settings.SECRET_KEY = "the same in each run"
+
+
+@pytest.fixture(autouse=True)
 def nobody_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the other queues without a chance that takes an ECG away."""
     monkeypatch.setattr(queues, "RANDOM_SHARE", 0.0)
