@@ -22,6 +22,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from dicom_node.charset import decode_dataset
 from dicom_node.errors import DicomError
@@ -29,8 +30,8 @@ from dicom_node.image import read_header
 from gateway import doorbell, mail, spool, webhook
 from gateway.leases import MAX_BACKOFF_S, TEXT_LENGTH
 from gateway.models import Alert, AlertRule, Door, Installation, Instance
-from gateway.outputs import FINDINGS
 from gateway.routing import Seen, check_finding, findings_of
+from models.labels import LABELS
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ CLAIM_S: Final = 60.0
 GO_S: Final = 120.0
 """How long one task goes on."""
 
-_MEANINGS: Final = dict(FINDINGS)
+_MEANINGS: Final = {label.key: label.meaning for label in LABELS}
 
 
 def raise_for_all(instances: Sequence[Instance]) -> None:
@@ -155,15 +156,18 @@ def retry(alert: Alert) -> bool:
 def describe(rule: AlertRule) -> str:
     """Return in words what a rule tells of."""
     condition = check_finding(rule.finding, rule.min_probability, {}).condition
-    return f"{condition}, from {rule.sender}" if rule.sender else condition
+    if not rule.sender:
+        return condition
+    return _("%(condition)s, from %(sender)s") % {"condition": condition, "sender": rule.sender}
 
 
 def describe_raised(alert: Alert) -> str:
     """Return in words what an alert tells of: what was found when it was raised."""
-    name = _MEANINGS.get(alert.finding, alert.finding)
+    name = _(_MEANINGS.get(alert.finding, alert.finding))
     if alert.probability is None:
         return name
-    return f"{name} {alert.probability:.1%}, {'present' if alert.is_present else 'not present'}"
+    verdict = _("present") if alert.is_present else _("not present")
+    return f"{name} {alert.probability:.1%}, {verdict}"
 
 
 def message(alert: Alert) -> dict[str, Any]:

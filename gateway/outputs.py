@@ -14,7 +14,7 @@ from models.labels import LABELS
 UID_LENGTH: Final = 64
 
 #: The ten findings as choices of a form.
-FINDINGS: Final = [(label.key, label.meaning) for label in LABELS]
+FINDINGS: Final = [(label.key, _(label.meaning)) for label in LABELS]
 
 
 class Output(models.TextChoices):

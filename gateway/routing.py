@@ -13,16 +13,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from django.utils.translation import gettext as _
 from pydicom import Dataset
 
 from dicom_node.charset import decode_dataset
 from dicom_node.image import read_header
 from gateway import peers
 from gateway.models import Finding, Instance, Peer, Rule
-from gateway.outputs import FINDINGS, Language, Output, accepted
+from gateway.outputs import Language, Output, accepted
 from gateway.retention import picture_file
+from models.labels import LABELS
 
-_MEANINGS: Final = dict(FINDINGS)
+_MEANINGS: Final = {label.key: label.meaning for label in LABELS}
 
 
 @dataclass(frozen=True)
@@ -163,19 +165,19 @@ def fits(rule: RoutingRule, facts: Facts) -> bool:
 def checks(rule: RoutingRule, facts: Facts) -> tuple[Check, ...]:
     """Return the conditions that a rule has, each held against the facts."""
     found: list[Check] = []
-    for word, wanted, given in (
-        ("sender", rule.sender, facts.sender),
-        ("station", rule.station_name, facts.station_name),
-        ("modality", rule.modality, facts.modality),
+    for condition, wanted, given in (
+        (_("sender is %s"), rule.sender, facts.sender),
+        (_("station is %s"), rule.station_name, facts.station_name),
+        (_("modality is %s"), rule.modality, facts.modality),
     ):
         if wanted:
             is_met = _plain(wanted) == _plain(given)
-            found.append(Check(f"{word} is {wanted}", given or "none given", is_met))
+            found.append(Check(condition % wanted, given or _("none given"), is_met))
     if rule.description:
         is_met = any(_plain(rule.description) in _plain(text) for text in facts.descriptions)
         given = " / ".join(text for text in facts.descriptions if text)
-        condition = f"description contains “{rule.description}”"
-        found.append(Check(condition, given or "none given", is_met))
+        condition = _("description contains “%s”") % rule.description
+        found.append(Check(condition, given or _("none given"), is_met))
     if rule.finding:
         found.append(check_finding(rule.finding, rule.min_probability, facts.findings))
     return tuple(found)
@@ -183,13 +185,17 @@ def checks(rule: RoutingRule, facts: Facts) -> tuple[Check, ...]:
 
 def check_finding(key: str, min_probability: float | None, findings: Mapping[str, Seen]) -> Check:
     """Return the condition on a finding: called present, or at least so probable."""
-    name, seen = _MEANINGS.get(key, key), findings.get(key)
-    least = f"at least {min_probability:.1%} probable" if min_probability is not None else "present"
-    condition = f"{name} {least}"
+    name, seen = _(_MEANINGS.get(key, key)), findings.get(key)
+    condition = (
+        _("%s present") % name
+        if min_probability is None
+        else _("%(finding)s at least %(probability)s probable")
+        % {"finding": name, "probability": f"{min_probability:.1%}"}
+    )
     if seen is None:
-        return Check(condition, "not analysed", is_met=False)
+        return Check(condition, _("not analysed"), is_met=False)
     is_met = seen.is_present if min_probability is None else seen.probability >= min_probability
-    verdict = "present" if seen.is_present else "not present"
+    verdict = _("present") if seen.is_present else _("not present")
     return Check(condition, f"{seen.probability:.1%}, {verdict}", is_met)
 
 

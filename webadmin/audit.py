@@ -25,6 +25,7 @@ from django.db.models import Model, TextChoices
 from django.db.models.signals import m2m_changed, post_save
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models import Instance, Study
 from webadmin.models import Deed
@@ -37,35 +38,35 @@ ONE_LIST: Final = datetime.timedelta(minutes=15)
 class Action(TextChoices):
     """What a person can do, in the words of the trail."""
 
-    VIEWED = "view", "Looked at"
-    LISTED = "list", "Listed"
-    LOOKED_UP = "look_up", "Looked up in the worklist"
-    DOWNLOADED = "download", "Downloaded"
-    UPLOADED = "upload", "Handed in"
-    READ = "read", "Read"
-    LABELLED = "label", "Labelled"
-    VERIFIED = "verify", "Verified"
-    IMPORTED = "import", "Imported"
-    EXPORTED = "export", "Exported"
-    FROZE = "freeze", "Froze"
-    OPENED_SPLIT = "open_split", "Opened the locked test split"
-    RETRAINED = "retrain", "Started a training"
-    CANCELLED = "cancel", "Cancelled"
-    EVALUATED = "evaluate", "Evaluated"
-    PROMOTED = "promote", "Promoted"
-    ROLLED_BACK = "roll_back", "Rolled back"
-    ADDED = "add", "Added"
-    CHANGED = "change", "Changed"
-    DELETED = "delete", "Deleted"
-    RESUMED = "resume", "Resumed"
-    SIGNED_IN = "sign_in", "Signed in"
-    SIGNED_OUT = "sign_out", "Signed out"
-    SIGN_IN_FAILED = "sign_in_failed", "Failed to sign in"
-    LOCKED_OUT = "lock_out", "Was locked out"
-    LINK_MADE = "link", "Made a sign-in link"
-    ROLES_CHANGED = "roles", "Changed roles"
-    TRAIL_VERIFIED = "verify_trail", "Verified the trail"
-    PASSWORD_CHANGED = "password", "Changed a password"
+    VIEWED = "view", _("Looked at")
+    LISTED = "list", _("Listed")
+    LOOKED_UP = "look_up", _("Looked up in the worklist")
+    DOWNLOADED = "download", _("Downloaded")
+    UPLOADED = "upload", _("Handed in")
+    READ = "read", _("Read")
+    LABELLED = "label", _("Labelled")
+    VERIFIED = "verify", _("Verified")
+    IMPORTED = "import", _("Imported")
+    EXPORTED = "export", _("Exported")
+    FROZE = "freeze", _("Froze")
+    OPENED_SPLIT = "open_split", _("Opened the locked test split")
+    RETRAINED = "retrain", _("Started a training")
+    CANCELLED = "cancel", _("Cancelled")
+    EVALUATED = "evaluate", _("Evaluated")
+    PROMOTED = "promote", _("Promoted")
+    ROLLED_BACK = "roll_back", _("Rolled back")
+    ADDED = "add", _("Added")
+    CHANGED = "change", _("Changed")
+    DELETED = "delete", _("Deleted")
+    RESUMED = "resume", _("Resumed")
+    SIGNED_IN = "sign_in", _("Signed in")
+    SIGNED_OUT = "sign_out", _("Signed out")
+    SIGN_IN_FAILED = "sign_in_failed", _("Failed to sign in")
+    LOCKED_OUT = "lock_out", _("Was locked out")
+    LINK_MADE = "link", _("Made a sign-in link")
+    ROLES_CHANGED = "roles", _("Changed roles")
+    TRAIL_VERIFIED = "verify_trail", _("Verified the trail")
+    PASSWORD_CHANGED = "password", _("Changed a password")
 
 
 present_request: ContextVar[HttpRequest | None] = ContextVar("present_request", default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from gateway.outputs import Output
@@ -15,6 +16,7 @@ def output_boxes(help_text: str) -> forms.MultipleChoiceField:
     """Return a field of a form for a list of outputs; its value is what the row keeps."""
     return forms.MultipleChoiceField(
         choices=Output.choices,
+        label=gettext_lazy("Outputs"),
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
         help_text=help_text,

@@ -119,7 +119,7 @@ def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     audit.record(audit.Action.VIEWED, request=request, subject=instance)
     context = {
         **admin.site.each_context(request),
-        "title": f"{_('Reading')} · ECG {pk}",
+        "title": _("Reading of ECG %d") % pk,
         "instance": instance,
         "assignment": assignment,
         "is_blinded": is_blinded,
@@ -161,7 +161,7 @@ def _judgement(user: User, instance: Instance, *, is_blinded: bool) -> dict[str,
         "unverifiable": reading.unverifiable(user) if may_verify else "",
         "verifier": reading.person_name(user).replace("^", ", "),
         "toggles": [
-            (number, label.key, label.meaning, said.get(label.key, ""))
+            (number, label.key, _(label.meaning), said.get(label.key, ""))
             for number, label in zip("1234567890", LABELS, strict=True)
         ],
         "answers": Reading.Word.choices,

@@ -101,4 +101,4 @@ class DeliveryAdmin(MachineFacts[Delivery]):
 
 def meaning(row: Delivery) -> str:
     """Return what the archive's status says, in words (PS3.4 Table B.2-1, PS3.7 Annex C)."""
-    return _("no answer: the association failed") if row.status is None else judge(row.status)[1]
+    return _("no answer: the association failed") if row.status is None else _(judge(row.status)[1])

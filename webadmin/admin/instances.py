@@ -143,7 +143,7 @@ class InstanceAdmin(MachineFacts[Instance]):
             "picture_problem": problem,
             "outline": preview.outline(row.region),
             "bars": bars_of(row),
-            "quality": [(name.replace("_", " "), value) for name, value in row.quality.items()],
+            "quality": [(_(name.replace("_", " ")), value) for name, value in row.quality.items()],
             "steps": trail.steps(row.transitions.all()),
             "reports": [
                 (report, [(d, words.delivery(d.outcome)) for d in report.deliveries.all()])

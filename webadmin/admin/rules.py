@@ -33,7 +33,8 @@ class RuleForm(outputs.OutputsForm):
         queryset=Peer.objects.filter(is_destination=True),
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        help_text=Rule._meta.get_field("destinations").help_text,
+        label=gettext_lazy("Destinations"),
+        help_text=gettext_lazy("None: such a result is kept here and sent nowhere."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
