@@ -83,7 +83,7 @@ def shoot(screen: Page, name: str) -> None:
     for width, theme in ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")):
         screen.set_viewport_size({"width": width, "height": 900})
         screen.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        screen.wait_for_timeout(300)
+        screen.reload()
         screen.screenshot(path=SHOTS / f"{name}-{width}-{theme}.png", full_page=True)
     screen.set_viewport_size({"width": 1280, "height": 900})
     screen.emulate_media(color_scheme="light")
