@@ -20,7 +20,7 @@ define say
 	@printf '\n== %s\n' "$(1)"
 endef
 
-.PHONY: help demo run test torture bench viewers check requirements clean installed test-installed debian
+.PHONY: help demo run test torture bench viewers screenshots check requirements clean installed test-installed debian
 
 help: ## Show this list.
 	@echo "The ECG Gateway: ECG pictures in by DICOM, Structured Reports back into the archive."
@@ -47,6 +47,9 @@ bench: debian test-installed ## Measure latency, throughput, memory and growth b
 
 viewers: debian test-installed ## Take pictures of every report in OHIF into docs/viewers (2 minutes, 250 MB).
 	@$(BIN)/python tests/viewers/ohif.py
+
+screenshots: debian test-installed ## Take the pictures of docs/desk anew (1 minute).
+	@$(BIN)/python -m pytest -q tests/screenshots.py
 
 check: test-installed ## Check style, types, imports, settings and migrations; changes nothing.
 	$(call say,ruff)

@@ -71,11 +71,9 @@ FIRST: Final = {
         "None is needed: every destination gets what it usually gets. Add one to decide otherwise."
     ),
     "gateway.alertrule": gettext_noop("Add one to have somebody told of a finding within seconds."),
-    "gateway.modelversion": gettext_noop("A network appears here with the first ECG it reads."),
     "webadmin.label": gettext_noop("Read an ECG from the reading list, or import labels."),
     "webadmin.guideline": gettext_noop("Write down what counts as present, before people read."),
     "webadmin.trainingset": gettext_noop("Have ECGs read and labelled first, then freeze them."),
-    "webadmin.trainingrun": gettext_noop("Freeze a training set first, then start a training."),
 }
 """What to do first where a list is empty, by model; else its rows appear by themselves."""
 
