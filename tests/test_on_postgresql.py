@@ -34,7 +34,11 @@ def test_the_same_tests_pass_on_postgresql(postgres_url: str) -> None:
             "tests/webadmin/test_audit_chain.py",
         ],
         cwd=ROOT,
-        env={**os.environ, "TEST_DATABASE_URL": postgres_url},
+        env={
+            **os.environ,
+            "TEST_DATABASE_URL": postgres_url,
+            "HYPOTHESIS_PROFILE": "again",
+        },
         capture_output=True,
         text=True,
         check=False,
