@@ -190,7 +190,7 @@ def test_no_interleaving_loses_a_row_or_does_a_step_twice() -> None:
     run_state_machine_as_test(
         Life,
         settings=hypothesis_settings(
-            max_examples=min(40, hypothesis_settings.default.max_examples),
+            max_examples=min(40, hypothesis_settings().max_examples),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
