@@ -35,7 +35,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from gateway.models import Instance, ModelVersion, Report
-from webadmin import audit, curation, reading, trainingsets
+from webadmin import audit, auditing, chain, curation, reading, trainingsets
 from webadmin.models import Guideline, Reading
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", Path(__file__).parents[1] / "docs" / "desk"))
@@ -61,6 +61,9 @@ SHOTS = (
 def fill() -> Instance:
     """Have a ward's morning on the screens; return an ECG that nobody has read yet."""
     anna, ben = reader("anna"), reader("ben")
+    for person, first, last in ((anna, "Anna", "Berg"), (ben, "Ben", "Cole")):
+        person.first_name, person.last_name = first, last
+        person.save()
     archive = make_peer("ARCHIVE")
     make_peer("CART", host="", is_sender=True, is_destination=False)
     association = make_association()
@@ -88,6 +91,9 @@ def fill() -> Instance:
                    shown=rows[3].model_version)  # fmt: skip
     curation.fill()
     trainingsets.freeze("spring", ben)
+    chain.extend()
+    auditing.check()
+    chain.extend()
     return rows[-1]
 
 
@@ -117,13 +123,13 @@ def test_take_the_pictures(
     assert ModelVersion.objects.exists()
     chief = make_user("chief", is_superuser=True)
     name = configured.SESSION_COOKIE_NAME
-    cookie = {"name": name, "value": signed_in(chief).cookies[name].value, "url": live_server.url}
+    value = signed_in(chief).cookies[name].value
     FOLDER.mkdir(parents=True, exist_ok=True)
     for file, address, width, language in SHOTS:
         context = chromium.new_context(
             viewport={"width": width, "height": 844 if width < 500 else 800}, locale=language
         )
-        context.add_cookies([cookie])
+        context.add_cookies([{"name": name, "value": value, "url": live_server.url}])
         page = context.new_page()
         page.goto(live_server.url + reverse(address, args=[ecg.pk] if address == "reading" else []))
         page.wait_for_load_state("networkidle")

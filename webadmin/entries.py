@@ -89,7 +89,7 @@ _SHORT: Final = {"instance": "ECG"}
 def _page(subject: str) -> tuple[str, str]:
     """Return a subject in words, and the address of its page where it has one."""
     kind, _space, number = subject.rpartition(" ")
-    about = f"{_SHORT[kind]} {number}" if kind in _SHORT else subject
+    about = f"{_(_SHORT.get(kind, kind))} {number}" if kind else subject
     for app in ("gateway", "webadmin", "auth"):
         try:
             return about, reverse(f"admin:{app}_{kind}_change", args=[number])

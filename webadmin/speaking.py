@@ -57,10 +57,12 @@ UNFOLD = (
 MACHINES = (
     gettext_noop("stored"),
     gettext_noop("stored already: the peer has an object of this UID"),
+    gettext_noop("user"),
+    gettext_noop("patient id"),
     gettext_noop("contrast"),
     gettext_noop("skew degrees"),
 )
-"""What machines say in a word or two: answers to C-STORE, figures of a page's quality."""
+"""What machines say in a word or two: of a C-STORE, a page's quality, a row of the trail."""
 
 FORMS = frozenset({"peer", "rule", "alertrule", "guideline"})
 """Tables that people fill in: the help texts of the others are for whoever reads the code."""

@@ -35,14 +35,15 @@ from django.utils import translation
 
 from dicom_node.capture import secondary_capture
 from gateway.models import ModelVersion, Report
-from webadmin import curation, trainingsets
+from webadmin import chain, curation, trainingsets
 from webadmin.models import Guideline
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 PLACEHOLDER = re.compile(r"%\((\w+)\)\.?\d*[sdf]|%\.?\d*[sdf]|\{(\w+)\}")
 WORD = re.compile(r"[A-Za-z][A-Za-z'’-]{2,}")
 MACHINE = re.compile(
-    r"https?://\S+|\S+@\S+( on page \d)?|SHA-?256|ECG_[A-Z]+|\b[0-9a-f]{6,}\b|manage\.py"
+    r"https?://\S+|\S+@\S+( on page \d)?|SHA-?256|ECG_[A-Z]+|webadmin\.\w+"
+    r"|\b[0-9a-f]{6,}\b|manage\.py"
 )
 
 SAID_AS_THEY_ARE = frozenset(
@@ -174,6 +175,7 @@ def fill() -> None:
     Guideline.objects.create(version="1", text="7", written_by=ben)
     curation.fill()
     trainingsets.freeze("spring", anna)
+    chain.extend()
 
 
 SCREENS = (
