@@ -7,6 +7,7 @@ tracing alone), which nobody else may read, and which goes when the run ends.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from gateway.models import Instance, ModelVersion
 from gateway.retention import picture_file
 from models.artifact import Artifact, ArtifactError
 from models.corpus.lessons import EXTRAS, Lessons, kind_lessons
+from models.evaluation.judgement import MARK_POSITIVES
 from models.labels import KEYS
 from models.packet import pack, unpack
 from models.train import Epoch, TrainingError, train
@@ -239,6 +241,7 @@ def _write(run: TrainingRun, start: Artifact, lessons: tuple[Lessons, Lessons]) 
     said: dict[str, Any] = {
         "training_set": run.training_set.name,
         "training_set_sha256": run.training_set.sha256,
+        "learned": judged_findings(run),
         "ecgs": {"training": len(lessons[0]), "validation": len(lessons[1])},
     }
     folder = serving.free_folder(f"{name}-{version}")
@@ -251,9 +254,24 @@ def _write(run: TrainingRun, start: Artifact, lessons: tuple[Lessons, Lessons]) 
         name=name,
         version=version,
         training=said,
+        learned=judged_findings(run),
     )
     draft.rename(folder)
     return Artifact.load(folder).verify()
+
+
+def judged_findings(run: TrainingRun) -> list[str]:
+    """Return the findings that the locked test split can judge, by the counts frozen with the set.
+
+    The others are not learned: nobody would see that a network forgot them.
+    """
+    said = run.training_set.items.filter(split=TrainingItem.Split.TEST)
+    shown: Counter[str] = Counter()
+    known: Counter[str] = Counter()
+    for findings in said.values_list("findings", flat=True):
+        shown.update(key for key, word in findings.items() if word == Reading.Word.PRESENT)
+        known.update(key for key, word in findings.items() if word != Reading.Word.UNDECIDED)
+    return [key for key in KEYS if min(shown[key], known[key] - shown[key]) >= MARK_POSITIVES]
 
 
 def next_version(start: ModelVersion) -> str:

@@ -6,7 +6,8 @@ so that an ECG that is hard for everybody tells nothing.
 
 The rule
 --------
-* A finding with fewer than ten ECGs that show it, or that do not, is not judged.
+* A finding with fewer than ten ECGs that show it, or that do not, is not judged. What cannot be
+  judged must be answered as before, or a network could forget it unseen.
 * No judged finding may have an AUROC lower by more than the margin.
 * At least one must be better: its paired 95 % interval lies above zero.
 * The calibration is kept: the mean error over the judged findings is not larger by more than the
@@ -37,11 +38,15 @@ _MEANINGS: Final = {label.key: label.meaning for label in LABELS}
 
 @dataclass(frozen=True)
 class Margins:
-    """By how much a candidate may fall behind: AUROC, calibration error, share refused; 0..1."""
+    """By how much a candidate may fall behind: AUROC, calibration error, share refused; 0..1.
+
+    ``unjudged``: by how much the probability of a finding that is not judged may differ on any one.
+    """
 
     auroc: float = 0.01
     calibration: float = 0.01
     refused: float = 0.01
+    unjudged: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ def contest(candidate: Side, champion: Side, truth: Truth, margins: Margins) -> 
         )
     elif not better:
         against.append("No finding is better beyond doubt: each interval reaches zero or below.")
+    against += _forgotten(found, judged, margins)
     in_favour = [f"{_MEANINGS[key]} is better{_told(found[key])}." for key in better]
     unsure = [
         f"{_MEANINGS[key]} may be worse by more than {margins.auroc:g}{_told(found[key])}; "
@@ -151,10 +157,26 @@ def _finding(
         "positives": positives,
         "negatives": negatives,
         "is_judged": min(positives, negatives) >= MARK_POSITIVES,
+        "largest_change": _largest_change(column, candidate, champion, rows),
         "difference": difference,
         "difference_interval": interval(drawn),
         **out,
     }
+
+
+def _largest_change(column: int, candidate: Side, champion: Side, rows: NDArray[np.int64]) -> float:
+    """Return by how much the two differ in one finding at most, 0..1, over all ECGs they answer."""
+    both = [side.answers.probability[rows, column] for side in (candidate, champion)]
+    return float(np.abs(both[0] - both[1]).max(initial=0.0))
+
+
+def _forgotten(found: Mapping[str, Any], judged: list[str], margins: Margins) -> list[str]:
+    return [
+        f"{_MEANINGS[key]} cannot be judged, too few ECGs, and is answered otherwise than before: "
+        f"its probability differs by up to {found[key]['largest_change']:.2f}."
+        for key in KEYS
+        if key not in judged and found[key]["largest_change"] > margins.unjudged
+    ]
 
 
 def _worse(found: Mapping[str, Any], judged: list[str], margins: Margins) -> list[str]:

@@ -6,9 +6,9 @@ it is unlike the pages of the training. The test patients stay closed.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,6 +107,7 @@ def from_lessons(
     name: str,
     version: str,
     training: Mapping[str, Any],
+    learned: Collection[str] = KEYS,
 ) -> Artifact:
     """Calibrate the best weights of a run on pages and write them, not judged yet, to `folder`.
 
@@ -120,6 +121,9 @@ def from_lessons(
         What the training began from: what it tells of pages that are not to be read is kept.
     training : dict
         What the card says of the training, beside the recipe.
+    learned : keys of findings
+        Where only the last layer learned, the others are answered as by `start`, to the same
+        thresholds.
     """
     from models.resnet import build
 
@@ -127,8 +131,9 @@ def from_lessons(
     architecture = Architecture(**recipe["architecture"])
     network = build(architecture)
     network.load_weights(str(run / "best.weights.h5"))
+    kept = [key for key in KEYS if key not in learned] if recipe["frozen"] else []
     if recipe["frozen"]:
-        _keep_extras(network, start)
+        _keep(network, start, kept)
     code = convert(network)
     forward = Forward(code, outputs=len(KEYS) + architecture.extra)
     fitted, check = lessons
@@ -143,6 +148,7 @@ def from_lessons(
         frequency=[float(share) for share in positives / np.maximum(known.sum(axis=0), 1.0)],
         trained_frequency=[float(share) for share in balanced_shares()],
     )
+    calibration = _kept_calibration(calibration, start.card.calibration, kept)
     points = operating_points(
         calibration, calibration.probabilities(ten), check.targets, check.known
     )
@@ -167,13 +173,22 @@ def from_lessons(
     return artifacts.save(folder, network, card, page=page, familiarity=familiarity, serving=code)
 
 
-def _keep_extras(network: Any, start: Artifact) -> None:
-    """Give the logits after the ten back what weight decay took of them."""
+def _kept_calibration(new: Calibration, old: Calibration, findings: Sequence[str]) -> Calibration:
+    def merged(name: str) -> dict[str, float]:
+        values: dict[str, float] = getattr(old, name)
+        return dict(getattr(new, name)) | {key: values[key] for key in findings}
+
+    return Calibration(*(merged(field.name) for field in fields(Calibration)))
+
+
+def _keep(network: Any, start: Artifact, findings: Sequence[str]) -> None:
+    """Answer `findings`, and what comes after the ten, as `start` does: its are the features."""
     layer, theirs = network.get_layer("logits"), start.network().get_layer("logits")
     own, given = layer.get_weights(), theirs.get_weights()
     width = min(own[0].shape[1], given[0].shape[1])
+    columns = [*map(KEYS.index, findings), *range(len(KEYS), width)]
     for mine, other in zip(own, given, strict=True):
-        mine[..., len(KEYS) : width] = other[..., len(KEYS) : width]
+        mine[..., columns] = other[..., columns]
     layer.set_weights(own)
 
 

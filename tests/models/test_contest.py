@@ -76,6 +76,19 @@ def test_too_few_ecgs_judge_nothing_and_that_is_said() -> None:
     assert "Atrial fibrillation" in found.reasons[-1]
 
 
+def test_what_cannot_be_judged_must_be_answered_as_before() -> None:
+    of = truth({"af": 40})
+    champion = side(of, {"af": 1.5})
+    forgetful = side(of, {"af": 0.2})
+    forgetful.answers.probability[0, index_of("pvc")] = 0.4
+    found = ended(forgetful, champion, of)
+    assert not found.is_better
+    assert found.reasons[0] == (
+        "Premature ventricular complexes cannot be judged, too few ECGs, and is answered otherwise "
+        "than before: its probability differs by up to 0.35."
+    )
+
+
 def test_who_answers_the_easy_ones_alone_is_not_better() -> None:
     of = truth({"af": 40})
     found = ended(side(of, {"af": 0.2}, refused=5), side(of, {"af": 1.5}), of)

@@ -139,6 +139,11 @@ def test_a_network_learns_reads_along_serves_and_is_rolled_back(
     found = evaluation.results["findings"]["clbbb"]
     assert (found["positives"], found["negatives"], found["is_judged"]) == (11, 11, True)
     assert found["champion"]["auroc"] < 0.5 < found["candidate"]["auroc"]
+    # What the test split cannot judge was not learned, and so cannot have been forgotten.
+    findings = evaluation.results["findings"]
+    unjudged = [one["largest_change"] for one in findings.values() if not one["is_judged"]]
+    assert unjudged
+    assert max(unjudged) < 0.01
     assert found["difference_interval"][0] > 0
     assert not evaluation.results["findings"]["af"]["is_judged"]
     assert SplitOpening.objects.get().run == run
