@@ -68,6 +68,7 @@ def test_make_alone_lists_every_target_that_has_a_sentence() -> None:
         "torture",
         "bench",
         "viewers",
+        "screenshots",
         "check",
         "requirements",
         "clean",
