@@ -165,7 +165,13 @@ class Stream:
 
 
 def torture(
-    folder: Path, *, kills: int, seed: int, postgresql: bool = False, pause_s: float = 1.5
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    postgresql: bool = False,
+    pause_s: float = 1.5,
+    faults: float = FAULTS,
 ) -> Outcome:
     """Run the gateway under `kills` kills; return what was found when it had recovered.
 
@@ -177,15 +183,24 @@ def torture(
         How many, at moments and of processes that follow from `seed`.
     pause_s
         Between two kills, at most twice as long.
+    faults
+        How many faults of archives come with a kill, 0 to 1.
     """
     if not postgresql:
-        return _torture(folder, kills, seed, pause_s, database=None, url="")
+        return _torture(folder, kills, seed, pause_s, faults, database=None, url="")
     with Postgres() as database, database.database() as url:
-        return _torture(folder, kills, seed, pause_s, database=database, url=url)
+        return _torture(folder, kills, seed, pause_s, faults, database=database, url=url)
 
 
 def _torture(
-    folder: Path, kills: int, seed: int, pause_s: float, *, database: Postgres | None, url: str
+    folder: Path,
+    kills: int,
+    seed: int,
+    pause_s: float,
+    faults: float,
+    *,
+    database: Postgres | None,
+    url: str,
 ) -> Outcome:
     chance = random.Random(seed)
     found = Outcome()
@@ -216,7 +231,7 @@ def _torture(
                     role = chance.choice(list(plugs))
                     plugs[role]()
                     found.kills[role] += 1
-                    if chance.random() < FAULTS:
+                    if chance.random() < faults:
                         trouble = chance.choice(list(troubles))
                         troubles[trouble]()
                         found.faults_seen[trouble] += 1

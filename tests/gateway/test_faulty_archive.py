@@ -208,7 +208,7 @@ def test_many_results_wait_for_an_archive_that_is_away_and_meet_it_one_by_one(
     with ScriptedArchive(0x0000) as archive:
         entity = archive.entity_args
     peer = destination(entity)
-    rows = [result(peer) for _ in range(200)]
+    rows = [result(peer) for _ in range(100)]
     begun = time.monotonic()
     while time.monotonic() - begun < 3:
         circuits.try_again()
