@@ -194,16 +194,17 @@ def test_a_copy_of_a_gateway_at_work_goes_on_without_loss_and_doubles_nothing_it
     at_work.manage("migrate", "--verbosity=0")
     before = at_work.do(BUILD, arguments=tuple(map(str, orthanc.entity_args)))["STATES"]
 
-    (copy_database, copy_spool), (restore_spool, restore_database) = steps()
+    (copy_database, *copy_files), (restore_files, restore_database) = steps()
     shell(copy_database, data=at_work.folder, copy=copy)
     # Between the two copies the gateway goes on: one ECG more comes.
     at_work.do(LATER)
-    shell(copy_spool, data=at_work.folder, copy=copy)
+    for command in copy_files:
+        shell(command, data=at_work.folder, copy=copy)
     # And after them: everything that can be delivered is.
     after = dict(at_work.do(GO_ON)["STATES"])
     assert "delivered" in after.values()
 
-    shell(restore_spool, data=restored.folder, copy=copy)
+    shell(restore_files, data=restored.folder, copy=copy)
     shell(restore_database, data=restored.folder, copy=copy)
     found = restored.do(CHECK)
     (stranger,) = found["STRANGERS"]
