@@ -78,12 +78,12 @@ def wake_next(patients: Collection[str]) -> int:
     """
     now, woken = timezone.now(), 0
     for patient in patients:
+        # Tried before or not: one whose Courier died has an attempt, and its turn as the others.
         behind = Instance.objects.filter(
-            state=State.REPORTED, attempts=0, not_before__gt=now, study__patient_id=patient
+            state=State.REPORTED, not_before__gt=now, lease_token=None, study__patient_id=patient
         )
         numbers = list(behind.order_by("pk").values_list("pk", flat=True)[:NEXT])
         if numbers:
-            woken += Instance.objects.filter(pk__in=numbers, state=State.REPORTED).update(
-                not_before=now
-            )
+            still = Instance.objects.filter(pk__in=numbers, state=State.REPORTED, lease_token=None)
+            woken += still.update(not_before=now)
     return woken

@@ -369,6 +369,22 @@ def test_a_hundred_ecgs_of_one_patient_go_in_their_order_and_each_is_looked_at_a
         assert claims <= 30
 
 
+def test_a_row_whose_courier_died_has_its_turn_as_soon_as_the_one_before_it_has_gone() -> None:
+    with ScriptedArchive(0x0000) as archive:
+        peer = destination(archive.entity_args)
+        first, second = result(peer, patient="ANNA"), result(peer, patient="ANNA")
+        mine = leases.claim(State.REPORTED, limit=1)
+        leases.claim(State.REPORTED, limit=1)
+        Instance.objects.filter(pk=instance_of(second).pk).update(
+            lease_token=None, lease_expires_at=None
+        )
+        deliver(leases.claim(State.REPORTED, limit=1))
+        assert instance_of(second).attempts == 1
+        deliver(mine)
+        deliver(take_all())
+        assert archive.stored == [uid(first), uid(second)]
+
+
 def test_a_result_that_is_turned_down_for_minutes_holds_the_next_no_longer() -> None:
     with ScriptedArchive(0x0110) as archive:
         peer = destination(archive.entity_args)
