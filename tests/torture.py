@@ -188,7 +188,8 @@ def torture(
     """
     if not postgresql:
         return _torture(folder, kills, seed, pause_s, faults, database=None, url="")
-    with Postgres() as database, database.database() as url:
+    # Durable: an immediate stop must lose nothing that was committed.
+    with Postgres(is_durable=True) as database, database.database() as url:
         return _torture(folder, kills, seed, pause_s, faults, database=database, url=url)
 
 
