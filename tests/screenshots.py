@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desk_browsers import playwright_chromium
 from desk_people import make_user, signed_in
 from desk_readings import label, reader
 from desk_rows import (
@@ -29,8 +30,7 @@ from desk_rows import (
 from django.conf import settings as configured
 from django.urls import reverse
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
-from programs import require
+from playwright.sync_api import Browser
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -99,18 +99,8 @@ def fill() -> Instance:
 
 @pytest.fixture
 def chromium() -> Iterator[Browser]:
-    # Playwright runs an event loop on this thread, in which Django expects no query by default.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(require("chromium")),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
-            yield browser
-            browser.close()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+    with playwright_chromium() as browser:
+        yield browser
 
 
 @pytest.mark.django_db(transaction=True)

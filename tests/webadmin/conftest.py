@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desk_browsers import driven_chromium, playwright_chromium
 from desk_people import READ, make_user, signed_in
 from django.test import Client, override_settings
+from playwright.sync_api import Browser
 from pytest_django import Settings
+from selenium import webdriver
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +44,17 @@ def reader(db: None) -> Client:
 def stranger(db: None) -> Client:
     """Return the browser of a member of staff without any permission."""
     return signed_in(make_user("stranger"))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Run a headless Chromium for the tests of a module; each opens contexts of its own."""
+    with playwright_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """Run a headless Chromium for one test."""
+    with driven_chromium(tmp_path / "profile") as driver:
+        yield driver

@@ -16,8 +16,7 @@ from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.urls import reverse
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import require
+from playwright.sync_api import Browser, Page, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 from training_rows import DRAWINGS, page
@@ -46,22 +45,6 @@ def _own_networks(settings: Settings, tmp_path: Path) -> Iterator[None]:
     yield
     network.predictor.cache_clear()
     network.model_version.cache_clear()
-
-
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    # Playwright runs an event loop on this thread, in which Django expects no query by default.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(require("chromium")),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
-            yield browser
-            browser.close()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 def open_desk(chromium: Browser, server: LiveServer, user: User) -> Page:

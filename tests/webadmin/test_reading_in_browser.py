@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import eventually, require
+from playwright.sync_api import Browser, Page, expect
+from programs import eventually
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -29,22 +28,6 @@ from webadmin.models import Assignment, Label, Reading
 
 WIDE, PHONE = 1280, 390
 SHOTS = Path(os.environ["READING_SHOTS"]) if "READING_SHOTS" in os.environ else None
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    # Playwright runs an event loop on this thread, in which Django expects no query by default.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(require("chromium")),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
-            yield browser
-            browser.close()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture

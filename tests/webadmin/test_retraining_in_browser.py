@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,7 @@ from desk_people import make_user
 from django.conf import settings as django_settings
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import require
+from playwright.sync_api import Browser, Page, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 from training_rows import evaluated, frozen_set, kept
@@ -20,22 +17,6 @@ from training_rows import evaluated, frozen_set, kept
 from gateway import network, serving
 from gateway.models import Promotion
 from webadmin import retraining
-
-
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    # Playwright runs an event loop on this thread, in which Django expects no query by default.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(require("chromium")),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
-            yield browser
-            browser.close()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 def stays_within(page: Page) -> bool:

@@ -6,7 +6,6 @@ import base64
 import io
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ from django.test import Client
 from django.urls import reverse
 from pictures import page as paper
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
-from programs import eventually, require
+from playwright.sync_api import Browser, Page, Route, expect
+from programs import eventually
 from pydicom import dcmread
 from pytest_django.live_server_helper import LiveServer
 from worklists import Worklist, scheduled
@@ -31,22 +30,6 @@ from gateway.models import Instance, Peer
 
 WIDE, PHONE = 1280, 390
 SHOTS = Path(os.environ["UPLOAD_SHOTS"]) if "UPLOAD_SHOTS" in os.environ else None
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    # Playwright runs an event loop on this thread, in which Django expects no query by default.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(require("chromium")),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
-            yield browser
-            browser.close()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture
