@@ -132,8 +132,8 @@ def database(is_postgresql: bool) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def takers(folder: Path, database_url: str) -> Iterator[list[Target]]:
-    """Run the three; ours is the Listener alone, its bell rings for nobody."""
+def listening(folder: Path, database_url: str) -> Iterator[tuple[Gateway, int]]:
+    """Run the Listener alone, its bell rings for nobody; yield its gateway and its process id."""
     gateway = Gateway(folder / "var", database_url=database_url, ECG_LOG_LEVEL="WARNING")
     gateway.manage("migrate", "--verbosity=0")
     gateway.manage("peer", "add", SENDER, "any", "104", "--sender")
@@ -143,9 +143,18 @@ def takers(folder: Path, database_url: str) -> Iterator[list[Target]]:
         name="listener",
         environment=gateway.environment,
     )
-    archive = Orthanc(SyncStorageArea=True, OverwriteInstances=True)
-    with listener, StoreSCP(options=("--fork",)) as storescp, archive as orthanc:
+    with listener:
         listener.start(ready=lambda: is_listening(gateway.port), timeout_s=60)
+        assert listener.pid is not None
+        yield gateway, listener.pid
+
+
+@contextmanager
+def takers(folder: Path, database_url: str) -> Iterator[list[Target]]:
+    """Run the three."""
+    archive = Orthanc(SyncStorageArea=True, OverwriteInstances=True)
+    ours, others = listening(folder, database_url), StoreSCP(options=("--fork",))
+    with ours as (gateway, _), others as storescp, archive as orthanc:
         yield [
             Target("ours", gateway.title, gateway.port),
             Target("Orthanc", orthanc.title, orthanc.port),

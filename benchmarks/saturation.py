@@ -12,19 +12,15 @@ import argparse
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from programs import Program, is_listening
-from running import ROOT, Gateway
+from running import Gateway
 from tqdm import tqdm
 
-from benchmarks.ingest import SENDER, database, make_files, renamed
+from benchmarks.ingest import SENDER, database, listening, make_files, renamed
 from dicom_node import scu
 from dicom_node.entity import ApplicationEntity
 from dicom_node.errors import RejectedForNow
@@ -70,24 +66,6 @@ def main() -> None:
     print(f"\nanswered {answered}, in the database {distinct}, doubled {count - distinct}")
     if not answered == distinct == count:
         raise SystemExit("expected each answered picture once in the database")
-
-
-@contextmanager
-def listening(folder: Path, database_url: str) -> Iterator[tuple[Gateway, int]]:
-    """Run the Listener alone; yield its gateway and its process id."""
-    gateway = Gateway(folder / "var", database_url=database_url, ECG_LOG_LEVEL="WARNING")
-    gateway.manage("migrate", "--verbosity=0")
-    gateway.manage("peer", "add", SENDER, "any", "104", "--sender")
-    listener = Program(
-        [sys.executable, ROOT / "manage.py", "listen"],
-        folder=folder,
-        name="listener",
-        environment=gateway.environment,
-    )
-    with listener:
-        listener.start(ready=lambda: is_listening(gateway.port), timeout_s=60)
-        assert listener.pid is not None
-        yield gateway, listener.pid
 
 
 def send(gateway: Gateway, files: list[Path], senders: int) -> tuple[float, list[float], int]:

@@ -13,6 +13,7 @@ from ctn import SimpleStorage
 from desk_rows import analyse, make_ecg
 from django.db import connection
 from django.utils import timezone
+from dying import Died, dies_at_writing
 from peers import eventually
 from pydicom import dcmread
 from pytest_django import Settings
@@ -273,10 +274,6 @@ def test_a_backlog_meets_each_refusal_once() -> None:
     assert set(Instance.objects.values_list("state", flat=True)) == {State.DELIVERED}
 
 
-class Died(BaseException):
-    """The process ended here."""
-
-
 def test_dying_at_any_line_loses_nothing_and_doubles_nothing() -> None:
     with ScriptedArchive(0x0000, sop_classes=[BASIC, ENHANCED]) as archive:
         peer = destination(archive.entity_args)
@@ -285,7 +282,7 @@ def test_dying_at_any_line_loses_nothing_and_doubles_nothing() -> None:
         for last in range(2, 100):
             _as_composed(row, peer)
             before = len(archive.stored)
-            if not _die_at_writing(last):
+            if not dies_at_writing(last, lambda: deliver(leases.claim(State.REPORTED))):
                 break
             row.refresh_from_db()
             if row.state == State.REPORTED:
@@ -324,25 +321,6 @@ def _as_composed(row: Instance, peer: Peer) -> None:
 def _hang_up() -> None:
     """Let time pass until the line that a dead Courier held is free."""
     Line.objects.update(expires_at=timezone.now())
-
-
-def _die_at_writing(last: int) -> bool:
-    """Deliver, and die instead of writing for the `last` time; False when it writes less often."""
-    count = 0
-
-    def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
-        nonlocal count
-        count += sql.startswith(("INSERT", "UPDATE", "DELETE"))
-        if count == last:
-            raise Died
-        return execute(sql, *rest)
-
-    try:
-        with connection.execute_wrapper(wrapper):
-            deliver(leases.claim(State.REPORTED))
-    except Died:
-        return True
-    return False
 
 
 def test_each_answer_is_kept_and_the_lease_renewed_before_the_next_object_is_sent(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from archives import Orthanc
 from desk_rows import analyse, make_ecg
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone
+from dying import dies_at_writing
 from judges import dcentvfy, dciodvfy
 from pydicom import Dataset, dcmread
 from pynetdicom import evt
@@ -385,16 +386,12 @@ def test_orders_that_come_at_once_are_numbered_and_all_reported() -> None:
         assert archive.stored == uids(row) + [uid for one in reviews for uid in uids(row, one)]
 
 
-class Died(BaseException):
-    """The process ended here."""
-
-
 def test_an_order_that_dies_at_any_line_is_whole_or_was_never_made() -> None:
     with ScriptedArchive(0x0000) as archive:
         destination(archive.entity_args, outputs=["basic_text"])
         row = delivered()
     last = 1
-    while _dies_at_writing(last, lambda: order(row, "af")):
+    while dies_at_writing(last, lambda: order(row, "af")):
         assert (Review.objects.count(), state_of(row)) == (0, State.DELIVERED)
         last += 1
     assert last > 3
@@ -408,7 +405,7 @@ def test_dying_at_any_line_of_its_way_loses_no_review_and_doubles_none() -> None
         for last in range(1, 100):
             review = order(row, "af")
             before = len(archive.stored)
-            has_died = _dies_at_writing(last, lambda: deliver(leases.claim(State.REPORTED)))
+            has_died = dies_at_writing(last, lambda: deliver(leases.claim(State.REPORTED)))
             if state_of(row) == State.REPORTED:
                 _let_time_pass()
                 pipeline.deliver_waiting()
@@ -427,25 +424,6 @@ def test_dying_at_any_line_of_its_way_loses_no_review_and_doubles_none() -> None
         on_disk = {path.name for path in spool.root().rglob("*.dcm")}
         rows = set(Report.objects.values_list("spool_name", flat=True)) | {row.spool_name}
         assert {Path(name).name for name in rows} <= on_disk
-
-
-def _dies_at_writing(last: int, work: Callable[[], object]) -> bool:
-    """Do work, and die instead of writing for the `last` time; False when it writes less often."""
-    count = 0
-
-    def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
-        nonlocal count
-        count += sql.startswith(("INSERT", "UPDATE", "DELETE"))
-        if count == last:
-            raise Died
-        return execute(sql, *rest)
-
-    try:
-        with connection.execute_wrapper(wrapper):
-            work()
-    except Died:
-        return True
-    return False
 
 
 def _let_time_pass() -> None:
