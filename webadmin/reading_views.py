@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from gateway.models import Instance
 from models.labels import KEYS, LABELS
-from webadmin import audit, curation, labelling, reading, reading_list, words
+from webadmin import audit, labelling, reading, reading_list, words
 from webadmin.bars import bars_of
 from webadmin.callipers import calibration_of
 from webadmin.models import Assignment, Reading
@@ -111,11 +111,14 @@ def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     user, wanted = _user(request), Wanted.of(request.GET)
     instance = get_object_or_404(Instance.objects.select_related("study", "model_version"), pk=pk)
     assignment = _assignment(request, user, instance)
+    if assignment is not None and assignment.kind == Assignment.Kind.ADJUDICATION:
+        # There neither the network nor the names of the two are seen.
+        return redirect("adjudicate", assignment.pk)
     if request.method == "POST":
         return _take(request, user, instance, assignment, wanted)
     if assignment is None and (taken := reading_list.blinded_for(user, pk)):
         return redirect(f"{reverse('reading', args=[pk])}?assignment={taken.pk}")
-    is_blinded = _is_blinded(assignment)
+    is_blinded = assignment is not None
     audit.record(audit.Action.VIEWED, request=request, subject=instance)
     context = {
         **admin.site.each_context(request),
@@ -142,13 +145,7 @@ def _assignment(request: HttpRequest, user: User, instance: Instance) -> Assignm
     found = get_object_or_404(Assignment, pk=number, instance=instance)
     if found.taken_by_id not in (None, user.pk):
         raise PermissionDenied
-    if found.kind == Assignment.Kind.ADJUDICATION and not user.has_perm(curation.ADJUDICATE):
-        raise PermissionDenied
     return found
-
-
-def _is_blinded(assignment: Assignment | None) -> bool:
-    return assignment is not None and assignment.kind in reading.BLINDED
 
 
 def _judgement(user: User, instance: Instance, *, is_blinded: bool) -> dict[str, Any]:
@@ -211,19 +208,15 @@ def _take(
     if not user.has_perm(JUDGE):
         raise PermissionDenied
     said = request.POST
-    decision = said.get("decision", "")
-    if decision == "judged":  # an adjudicator says what it is, not whether the network was right
-        is_as_found = _findings(request) == reading.network_words(instance)
-        decision = Reading.Decision.CONFIRMED if is_as_found else Reading.Decision.OVERRIDDEN
     try:
         with transaction.atomic():
             _same_as_seen(request, instance, assignment)
             reading.record(
                 instance,
                 user,
-                decision=decision,
+                decision=said.get("decision", ""),
                 findings=_findings(request),
-                shown=None if _is_blinded(assignment) else instance.model_version,
+                shown=instance.model_version if assignment is None else None,
                 assignment=assignment,
                 comment=said.get("comment", ""),
                 took_s=_seconds(said.get("took_s")),
@@ -254,7 +247,7 @@ def _same_as_seen(request: HttpRequest, instance: Instance, assignment: Assignme
         Somebody has read it since the page was shown, or the network has read it anew.
     """
     held = Instance.objects.select_for_update(no_key=True).get(pk=instance.pk)
-    if _is_blinded(assignment):
+    if assignment is not None:
         return
     latest = held.readings.values_list("pk", flat=True).first()
     seen = (request.POST.get("latest", ""), request.POST.get("shown", ""))
