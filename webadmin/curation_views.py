@@ -6,7 +6,6 @@ Whoever adjudicates sees what two people said and not who they are, nor what the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from gateway.models import Instance
 from models.labels import KEYS
 from webadmin import agreement, audit, curation, labelling, preview, queues, reading, words
+from webadmin.guard import guarded, person
 from webadmin.models import Assignment, Guideline, Label, Reading
 from webadmin.queues import BLINDED, Kind, Queue
 
@@ -35,36 +35,20 @@ LOOK: Final = "gateway.view_instance"
 
 _READERS_SHOWN: Final = 20
 
-View = Callable[..., HttpResponse]
-
 
 def urls() -> list[URLPattern]:
     """Return the addresses of curation."""
     return [
-        path("", _guarded(VIEW, require_safe(overview)), name="curation"),
-        path("take/", _guarded(VIEW, require_POST(take)), name="curation_take"),
-        path("release/<int:pk>/", _guarded(VIEW, require_POST(release)), name="curation_release"),
-        path("fill/", _guarded(FILL, require_POST(fill)), name="curation_fill"),
-        path("request/", _guarded(FILL, require_POST(request_ecg)), name="curation_request"),
-        path("agreement/", _guarded(COMPARE, require_safe(agreement_page)), name="agreement"),
+        path("", guarded(VIEW, require_safe(overview)), name="curation"),
+        path("take/", guarded(VIEW, require_POST(take)), name="curation_take"),
+        path("release/<int:pk>/", guarded(VIEW, require_POST(release)), name="curation_release"),
+        path("fill/", guarded(FILL, require_POST(fill)), name="curation_fill"),
+        path("request/", guarded(FILL, require_POST(request_ecg)), name="curation_request"),
+        path("agreement/", guarded(COMPARE, require_safe(agreement_page)), name="agreement"),
         path("adjudicate/<int:pk>/",
-             _guarded(curation.ADJUDICATE, require_http_methods(["GET", "POST"])(adjudicate)),
+             guarded(curation.ADJUDICATE, require_http_methods(["GET", "POST"])(adjudicate)),
              name="adjudicate"),
     ]  # fmt: skip
-
-
-def _guarded(permission: str, view: View) -> View:
-    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.has_perm(permission):
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
-
-    return admin.site.admin_view(guard)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
-    return request.user
 
 
 # --- the queues ----------------------------------------------------------------------------------
@@ -92,7 +76,7 @@ class QueueLine:
 
 def overview(request: HttpRequest) -> HttpResponse:
     """Show each queue, who reads, and how many labels there are."""
-    user = _user(request)
+    user = person(request)
     held = Assignment.objects.filter(done_at=None, taken_until__gt=timezone.now())
     labels = dict(Label.objects.order_by().values_list("source").annotate(count=Count("pk")))
     lines = _queue_lines(user)
@@ -157,7 +141,7 @@ def take(request: HttpRequest) -> HttpResponse:
     queue, kind = request.POST.get("queue", ""), request.POST.get("kind", "")
     if queue and queue not in Queue.values:
         queue = ""
-    found = curation.take(_user(request), queue=queue, kind=kind)
+    found = curation.take(person(request), queue=queue, kind=kind)
     if found is None:
         messages.info(request, _("Nothing waits for you here: others have it, or you read it."))
         return redirect("curation")
@@ -173,7 +157,7 @@ def page_of(assignment: Assignment) -> str:
 
 def release(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a reading back."""
-    if curation.release(get_object_or_404(Assignment, pk=pk), _user(request)):
+    if curation.release(get_object_or_404(Assignment, pk=pk), person(request)):
         messages.success(request, _("Given back: somebody else may take it."))
     return redirect("curation")
 
@@ -205,7 +189,7 @@ def request_ecg(request: HttpRequest) -> HttpResponse:
 
 def adjudicate(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what two readers said of an ECG, without their names; take what a third decides."""
-    user = _user(request)
+    user = person(request)
     if not user.has_perm(LOOK):
         raise PermissionDenied
     rows = Assignment.objects.select_related("instance")

@@ -6,14 +6,13 @@ the body of a POST.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -25,6 +24,7 @@ from models.labels import KEYS, LABELS
 from webadmin import audit, labelling, reading, reading_list, words
 from webadmin.bars import bars_of
 from webadmin.callipers import calibration_of
+from webadmin.guard import guarded, person
 from webadmin.models import Assignment, Reading
 from webadmin.reading_list import Wanted
 from webadmin.reading_maps import map_view
@@ -33,31 +33,15 @@ LOOK: Final = "gateway.view_instance"
 JUDGE: Final = "webadmin.add_reading"
 _LATEST_SHOWN: Final = 6
 
-View = Callable[..., HttpResponseBase]
-
 
 def urls() -> list[URLPattern]:
     """Return the addresses of reading, for those who may look at ECGs."""
     both = require_http_methods(["GET", "POST"])
     return [
-        path("", _guarded(require_safe(list_view)), name="reading_list"),
-        path("<int:pk>/", _guarded(both(page_view)), name="reading"),
-        path("<int:pk>/map/<str:key>/", _guarded(both(map_view)), name="reading_map"),
+        path("", guarded(LOOK, require_safe(list_view)), name="reading_list"),
+        path("<int:pk>/", guarded(LOOK, both(page_view)), name="reading"),
+        path("<int:pk>/map/<str:key>/", guarded(LOOK, both(map_view)), name="reading_map"),
     ]
-
-
-def _guarded(view: View) -> View:
-    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not request.user.has_perm(LOOK):
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
-
-    return admin.site.admin_view(guard)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
-    return request.user
 
 
 # --- the list ------------------------------------------------------------------------------------
@@ -65,7 +49,7 @@ def _user(request: HttpRequest) -> User:
 
 def list_view(request: HttpRequest) -> HttpResponse:
     """Show what is to be read, as cards."""
-    user, wanted = _user(request), Wanted.of(request.GET)
+    user, wanted = person(request), Wanted.of(request.GET)
     number = _number(request.GET.get("after"))
     after = None if number is None else Instance.objects.filter(pk=number).first()
     rows = reading_list.listed(user, wanted, after=after, count=reading_list.PAGE_ROWS + 1)
@@ -108,7 +92,7 @@ def _card(row: Any) -> dict[str, Any]:
 
 def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one ECG to be read; or take what was said of it, and go on to the next."""
-    user, wanted = _user(request), Wanted.of(request.GET)
+    user, wanted = person(request), Wanted.of(request.GET)
     instance = get_object_or_404(Instance.objects.select_related("study", "model_version"), pk=pk)
     assignment = _assignment(request, user, instance)
     if assignment is not None and assignment.kind == Assignment.Kind.ADJUDICATION:

@@ -12,15 +12,12 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.core import signing
-from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -38,6 +35,7 @@ from gateway.models import Door, Instance, Peer
 from gateway.states import WAITING, State
 from webadmin import audit, words
 from webadmin.bars import bars_of
+from webadmin.guard import guarded, person
 from webadmin.templatetags import desk
 
 log = structlog.get_logger(__name__)
@@ -63,27 +61,16 @@ _AT_ONCE = threading.BoundedSemaphore(1)
 _PATIENCE_S: Final = 60.0
 """How long a file waits for others that are being made objects."""
 
-View = Callable[..., HttpResponse]
-
 
 def urls() -> list[URLPattern]:
     """Return the addresses of this page, for those who may add ECGs."""
     return [
-        path("", _guarded(require_safe(page)), name="upload"),
-        path("patient/", _guarded(require_POST(patient)), name="upload_patient"),
-        path("patient/answer/", _guarded(require_POST(found)), name="upload_found"),
-        path("file/", _guarded(require_POST(file)), name="upload_file"),
-        path("<int:pk>/", _guarded(require_safe(result)), name="upload_result"),
+        path("", guarded(PERMISSION, require_safe(page)), name="upload"),
+        path("patient/", guarded(PERMISSION, require_POST(patient)), name="upload_patient"),
+        path("patient/answer/", guarded(PERMISSION, require_POST(found)), name="upload_found"),
+        path("file/", guarded(PERMISSION, require_POST(file)), name="upload_file"),
+        path("<int:pk>/", guarded(PERMISSION, require_safe(result)), name="upload_result"),
     ]
-
-
-def _guarded(view: View) -> View:
-    def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.has_perm(PERMISSION):
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
-
-    return admin.site.admin_view(guard)
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -120,7 +107,7 @@ def patient(request: HttpRequest) -> HttpResponse:
     if not asks:
         return JsonResponse({"orders": [_offer(request, typed, is_typed=True)], "problem": ""})
     try:
-        name = lookups.ask(typed, asker=_user(request).pk)
+        name = lookups.ask(typed, asker=person(request).pk)
     except lookups.NotRung:
         problem = _("The worklist cannot be asked now: the gateway's broker is away.")
         return JsonResponse({"orders": [], "problem": problem})
@@ -130,7 +117,7 @@ def patient(request: HttpRequest) -> HttpResponse:
 def found(request: HttpRequest) -> HttpResponse:
     """Say what the worklist has: nothing yet (202), or orders, each with its ticket."""
     try:
-        answer = lookups.answered(request.POST.get("lookup", ""), asker=_user(request).pk)
+        answer = lookups.answered(request.POST.get("lookup", ""), asker=person(request).pk)
     except KeyError:
         return JsonResponse({"orders": [], "problem": _("This question is too old: ask again.")})
     if answer is None:
@@ -152,7 +139,7 @@ def _offer(request: HttpRequest, order: Order, *, is_typed: bool = False) -> dic
     A later ticket for the same patient and order has the same key.
     """
     values = order.as_values()
-    ticket = signing.dumps({"order": values, "user": _user(request).pk}, salt=_SALT, compress=True)
+    ticket = signing.dumps({"order": values, "user": person(request).pk}, salt=_SALT, compress=True)
     return {
         "ticket": ticket,
         "key": salted_hmac(_SALT, json.dumps(values, sort_keys=True)).hexdigest(),
@@ -171,14 +158,9 @@ def _order_of(request: HttpRequest) -> Order:
     """
     ticket = request.headers.get("X-Order-Ticket", "")
     values = signing.loads(ticket, salt=_SALT, max_age=TICKET_S)
-    if values["user"] != _user(request).pk:
+    if values["user"] != person(request).pk:
         raise signing.BadSignature("a ticket of another user")
     return Order.from_values(values["order"])
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
-    return request.user
 
 
 # --- a file --------------------------------------------------------------------------------------

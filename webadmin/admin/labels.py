@@ -24,6 +24,7 @@ from models.labels import KEYS
 from webadmin import audit, label_files, labelling, words
 from webadmin.admin.screen import MachineFacts, show
 from webadmin.filters import DayRangeFilter, Dropdown
+from webadmin.guard import person
 from webadmin.models import Label, Reading
 
 IMPORT: Final = "webadmin.import_label"
@@ -113,7 +114,7 @@ class LabelAdmin(MachineFacts[Label]):
         """Show what a file would write, and write it once that was confirmed."""
         if not request.user.has_perm(IMPORT):
             raise PermissionDenied
-        user = _user(request)
+        user = person(request)
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": _("Import labels"),
@@ -183,8 +184,3 @@ def _content(request: HttpRequest, user: User) -> bytes | None:
     except signing.BadSignature:
         return None
     return str(text).encode() if whose == user.pk else None
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
-    return request.user

@@ -9,7 +9,6 @@ import zipfile
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -28,6 +27,7 @@ from models.labels import KEYS
 from models.page import NotReadable
 from webadmin import export, masking, trainingsets, words
 from webadmin.admin.screen import MachineFacts, short_uid
+from webadmin.guard import person
 from webadmin.models import TrainingItem, TrainingSet
 
 FREEZE: Final = "webadmin.freeze_trainingset"
@@ -116,7 +116,7 @@ class TrainingSetAdmin(MachineFacts[TrainingSet]):
         name, note = request.POST.get("name", ""), request.POST.get("note", "")
         if request.method == "POST":
             try:
-                frozen = trainingsets.freeze(name, _user(request), note=note)
+                frozen = trainingsets.freeze(name, person(request), note=note)
             except trainingsets.NotFrozen as error:
                 messages.error(request, _("Not frozen: %s.") % error)
             else:
@@ -189,7 +189,7 @@ class TrainingSetAdmin(MachineFacts[TrainingSet]):
         try:
             file = tempfile.TemporaryFile(dir=spool.incoming())  # noqa: SIM115 (the answer closes it)
             try:
-                _archive(training_set, file, actor=_user(request).get_username(), purpose=purpose)
+                _archive(training_set, file, actor=person(request).get_username(), purpose=purpose)
             except BaseException:
                 file.close()
                 raise
@@ -247,8 +247,3 @@ def _archive(training_set: TrainingSet, file: Any, *, actor: str, purpose: str) 
 
 def _may_export(request: HttpRequest) -> bool:
     return request.user.has_perm(EXPORT) and request.user.has_perm(LOOK)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 (admin_view lets in nobody else)
-    return request.user
