@@ -34,6 +34,7 @@ class Evaluated(Protocol):
 
     pk: Any
     candidate_id: int
+    training_set_id: int
     champion_id: int
     is_better: bool
     reasons: Any
@@ -181,19 +182,26 @@ def promote(
     return promotion
 
 
-def roll_back(*, actor: str, reason: str) -> Promotion:
+def roll_back(*, actor: str, reason: str, of: ModelVersion | None = None) -> Promotion:
     """Have the network serve again that served before the latest promotion that still holds.
+
+    Parameters
+    ----------
+    of
+        The network that is meant to serve no longer; by default whichever does.
 
     Raises
     ------
     NotPromoted
-        There is no reason, or none served before.
+        There is no reason, none served before, or `of` serves no longer.
     models.artifact.ArtifactError
         Its artifact is not what it was.
     """
     reason = _reason(reason)
     with transaction.atomic():
         now = _held_champion()
+        if of is not None and of.pk != now.pk:
+            raise NotPromoted(f"{of} does not serve any more; {now} does")
         before = previous()
         if before is None:
             raise NotPromoted("expected a promotion to take back; found none that holds")
@@ -237,7 +245,8 @@ def _held_champion() -> ModelVersion:
 def _is_to_be_better(
     version: ModelVersion, before: ModelVersion, evaluation: Evaluated | None
 ) -> None:
-    held: Evaluated | None = version.evaluations.filter(champion=before.pk).order_by("-pk").first()
+    found = version.evaluations.filter(champion=before.pk).order_by("-pk")
+    held = found.first()
     if held is None or evaluation is None:
         raise NotPromoted(f"{version} was not evaluated beside {before}, which serves now")
     if held.pk != evaluation.pk:
@@ -245,9 +254,17 @@ def _is_to_be_better(
             f"expected the latest evaluation of {version} beside {before}, number {held.pk}; "
             f"received number {evaluation.pk}"
         )
-    if not held.is_better:
-        why = " ".join(str(one) for one in held.reasons)
-        raise NotPromoted(f"{version} is not better than {before}, which serves now. {why}")
+    # Of each set the latest one counts: nobody chooses the set on which it looks well.
+    by_set: dict[int, Any] = {}
+    for one in found:
+        by_set.setdefault(one.training_set_id, one)
+    for one in by_set.values():
+        if not one.is_better:
+            why = " ".join(str(reason) for reason in one.reasons)
+            raise NotPromoted(
+                f"{version} is not better than {before}, which serves now, "
+                f"by evaluation {one.pk}. {why}"
+            )
 
 
 def _reason(text: str) -> str:

@@ -108,7 +108,7 @@ def record(
     found |= {name: str(detail.pop(name)) for name in _IDENTIFIERS if name in detail}
     who = actor or (request.user.get_username() if request and hasattr(request, "user") else "")
     what = named(subject) if isinstance(subject, Model) else subject or ""
-    if action == Action.VIEWED and _was_seen(who, what):
+    if action == Action.VIEWED and _was_seen(who, what, detail):
         return None
     return Deed.objects.create(
         actor=who[:150],
@@ -202,9 +202,9 @@ def _identify(row: Model) -> dict[str, str]:
     }
 
 
-def _was_seen(actor: str, subject: str) -> bool:
+def _was_seen(actor: str, subject: str, detail: dict[str, Any]) -> bool:
     lately = Deed.objects.filter(actor=actor, at__gte=timezone.now() - ONE_LOOK)
-    return lately.filter(action=Action.VIEWED, subject=subject).exists()
+    return lately.filter(action=Action.VIEWED, subject=subject, detail=detail).exists()
 
 
 # --- people who come and go -----------------------------------------------------------------------

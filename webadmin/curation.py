@@ -18,9 +18,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from gateway.models import Instance
-from webadmin import labelling, queues
+from webadmin import audit, labelling, queues
 from webadmin.labelling import label_of, labels_of
-from webadmin.models import Assignment, Label, Reading
+from webadmin.models import Assignment, Deed, Label, Reading
 from webadmin.queues import BLINDED, Kind, Queue, fill
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "fill",
     "free",
+    "held_by",
     "label_of",
     "labels_of",
     "pair_of",
@@ -39,6 +40,9 @@ __all__ = [
     "take",
     "waiting_instances",
 ]
+
+FOR_A_READING: Final = "assignment"
+"""In the detail of a look that told nothing else than what may be told to who gives a reading."""
 
 ADJUDICATE: Final = "webadmin.adjudicate"
 READ: Final = "webadmin.add_reading"
@@ -62,8 +66,8 @@ def free(user: User, *, kinds: Iterable[str] = BLINDED) -> QuerySet[Assignment]:
     """Return the readings that this person could take now, the most wanted first.
 
     What they have taken already counts as free; what they have read in the same queue does not,
-    and neither does the other reading of a pair of which they have taken one. Whoever has seen
-    what the network found, by reading the ECG in routine, is not blinded any more.
+    and neither does the other reading of a pair of which they have taken one. Whoever has looked at
+    the ECG, at another time than for a reading like these, is not blinded any more.
     """
     now = timezone.now()
     mine = Q(taken_by=user)
@@ -76,7 +80,20 @@ def free(user: User, *, kinds: Iterable[str] = BLINDED) -> QuerySet[Assignment]:
     held = Assignment.objects.filter(
         mine, instance=OuterRef("instance"), queue=OuterRef("queue"), done_at=None
     ).exclude(pk=OuterRef("pk"))
-    return rows.filter(~Exists(read), mine | ~Exists(held))
+    seen = Deed.objects.filter(
+        actor=user.get_username(),
+        action=audit.Action.VIEWED,
+        uid=OuterRef("instance__sop_instance_uid"),
+    ).exclude(detail__has_key=FOR_A_READING)
+    return rows.filter(~Exists(read), ~Exists(seen), mine | ~Exists(held))
+
+
+def held_by(user: User) -> QuerySet[Assignment]:
+    """Return the readings that a person has taken and not given yet.
+
+    Until then they are told nothing else of these ECGs, wherever they look.
+    """
+    return Assignment.objects.filter(taken_by=user, done_at=None)
 
 
 def take(user: User, *, queue: str = "", kind: str = "") -> Assignment | None:

@@ -204,7 +204,8 @@ def adjudicate(request: HttpRequest, pk: int) -> HttpResponse:
         said = {key: request.POST.get(key, "") for key in KEYS}
         if _decide(request, assignment, user, said):
             return redirect("curation")
-    audit.record(audit.Action.VIEWED, request=request, subject=assignment.instance)
+    looked_for: dict[str, Any] = {curation.FOR_A_READING: assignment.pk}
+    audit.record(audit.Action.VIEWED, request=request, subject=assignment.instance, **looked_for)
     pair = curation.pair_of(assignment)
     context = {
         **admin.site.each_context(request),

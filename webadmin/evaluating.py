@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import structlog
+from django.db import transaction
 
 from dicom_node.errors import ImageError
 from gateway import network, pages, serving
@@ -177,21 +178,30 @@ def promote(version: ModelVersion, *, actor: str, reason: str) -> Promotion:
     gateway.serving.NotPromoted, models.artifact.ArtifactError
         See :func:`gateway.serving.promote`.
     """
-    promotion = serving.promote(version, actor=actor, reason=reason, evaluation=latest(version))
-    _record("promote", promotion)
+    with transaction.atomic():
+        promotion = serving.promote(version, actor=actor, reason=reason, evaluation=latest(version))
+        _record("promote", promotion)
     return promotion
 
 
-def roll_back(*, actor: str, reason: str) -> Promotion:
-    """Take the latest promotion back.
+def is_to_be_promoted(candidate: ModelVersion, champion: ModelVersion) -> bool:
+    """Return whether a network was better than another in its latest evaluation on each set."""
+    rows = Evaluation.objects.filter(candidate=candidate, champion=champion).order_by("pk")
+    by_set = dict(rows.values_list("training_set", "is_better"))
+    return bool(by_set) and all(by_set.values())
+
+
+def roll_back(*, actor: str, reason: str, of: ModelVersion | None = None) -> Promotion:
+    """Take the latest promotion back; with `of` only while that network serves.
 
     Raises
     ------
     gateway.serving.NotPromoted, models.artifact.ArtifactError
         See :func:`gateway.serving.roll_back`.
     """
-    promotion = serving.roll_back(actor=actor, reason=reason)
-    _record("roll_back", promotion)
+    with transaction.atomic():
+        promotion = serving.roll_back(actor=actor, reason=reason, of=of)
+        _record("roll_back", promotion)
     return promotion
 
 

@@ -30,7 +30,6 @@ MAX_LINES: Final = 2000
 
 UID, ACCESSION = "sop_instance_uid", "accession_number"
 _BY: Final = (UID, ACCESSION)
-_SETTLED: Final = (Label.Source.AGREED, Label.Source.ADJUDICATED)
 _BATCH: Final = 500
 
 
@@ -52,7 +51,7 @@ class Line:
     @property
     def replaces_consensus(self) -> bool:
         """Whether people agreed on something else, or a third decided it."""
-        return self.is_new and self.before is not None and self.before.source in _SETTLED
+        return self.is_new and self.before is not None and self.before.source in Label.CONSENSUS
 
 
 @dataclass

@@ -41,7 +41,6 @@ RARE_SHARE: Final = 0.02
 UNFAMILIAR_FROM: Final = 0.9
 """Of the distance at which a page is refused as unlike the training, models.familiarity."""
 
-_SETTLED: Final = (Label.Source.AGREED, Label.Source.ADJUDICATED, Label.Source.IMPORTED)
 ORDER: Final = (
     Queue.RANDOM,
     Queue.DISAGREEMENT,
@@ -135,7 +134,7 @@ class _Window:
         self._drawn = {pk for pk, uid, version, _ in self._rows if version and is_drawn(uid)}
         within = Assignment.objects.filter(instance__gte=self._oldest)
         self._taken = set(within.values_list("instance_id", flat=True))
-        settled = labelling.latest().filter(instance__gte=self._oldest, source__in=_SETTLED)
+        settled = labelling.latest().filter(instance__gte=self._oldest, source__in=Label.SETTLED)
         self._settled = set(settled.values_list("instance_id", flat=True))
         self._known = {pk for pk, _, _, _ in self._rows}
 

@@ -39,7 +39,6 @@ __all__ = [
 VERIFY: Final = "webadmin.verify_report"
 _Decision = Reading.Decision
 _DECIDED: Final = (_Decision.CONFIRMED, _Decision.OVERRIDDEN)
-_STRONGER: Final = (Label.Source.AGREED, Label.Source.ADJUDICATED)
 _WORDS: Final = {
     Finding.Verdict.PRESENT: Reading.Word.PRESENT,
     Finding.Verdict.ABSENT: Reading.Word.ABSENT,
@@ -254,9 +253,9 @@ def _verify(reading: Reading, reader: User) -> None:
 
 
 def _label(reading: Reading, reader: User) -> None:
-    """Make one reader's word the label, unless two who agreed or an adjudicator have spoken."""
+    """Make one reader's word the label, unless it is settled."""
     holds = labelling.label_of(reading.instance)
-    if holds is None or holds.source not in _STRONGER:
+    if holds is None or holds.source not in Label.SETTLED:
         labelling.write(
             reading.instance,
             reading.findings,

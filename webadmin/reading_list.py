@@ -19,6 +19,7 @@ from django.http import QueryDict
 
 from gateway.models import Alert, Finding, Instance
 from models.labels import KEYS
+from webadmin import curation
 from webadmin.models import Assignment, Reading
 
 PAGE_ROWS: Final = 24
@@ -131,19 +132,14 @@ def with_details(rows: Sequence[Instance]) -> QuerySet[Instance]:
     )
 
 
-def blinded_for(user: User, instance_id: int) -> Assignment | None:
-    """Return the blinded reading of an ECG that this person has taken and not done yet."""
-    return _blinded(user).filter(instance_id=instance_id).order_by("pk").first()
+def taken_by(user: User, instance_id: int) -> Assignment | None:
+    """Return the reading of an ECG that this person has taken and not given yet."""
+    return curation.held_by(user).filter(instance_id=instance_id).order_by("pk").first()
 
 
 def is_urgent(instance: Instance) -> bool:
     """Return whether an alert was raised for an ECG, or a finding is present that is urgent."""
     return Instance.objects.filter(_urgent(), pk=instance.pk).exists()
-
-
-def _blinded(user: User) -> QuerySet[Assignment]:
-    kinds = (Assignment.Kind.FIRST, Assignment.Kind.SECOND)
-    return Assignment.objects.filter(taken_by=user, done_at=None, kind__in=kinds)
 
 
 def _sections(user: User, wanted: Wanted) -> list[QuerySet[Instance]]:
@@ -160,9 +156,8 @@ def _section_of(row: Instance | None, sections: list[QuerySet[Instance]]) -> int
 
 
 def _rows(user: User, wanted: Wanted) -> QuerySet[Instance]:
-    # Who has taken an ECG to read it blinded is not told here what was found in it.
     rows = Instance.objects.filter(model_version__isnull=False).exclude(
-        pk__in=_blinded(user).values("instance")
+        pk__in=curation.held_by(user).values("instance")
     )
     routine = Reading.objects.filter(instance=OuterRef("pk"), assignment=None)
     if wanted.show != ALL:

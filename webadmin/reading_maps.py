@@ -23,7 +23,7 @@ def map_view(request: HttpRequest, pk: int, key: str) -> HttpResponseBase:
     if key not in KEYS or instance.model_version_id is None:
         return JsonResponse({"reason": _("The network was not asked for this.")}, status=404)
     user = request.user
-    if not user.is_authenticated or reading_list.blinded_for(user, pk):
+    if not user.is_authenticated or reading_list.taken_by(user, pk):
         raise PermissionDenied
     try:
         found = heatmaps.find(instance, key)

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from gateway.models import Instance
 from models.labels import KEYS, LABELS
-from webadmin import audit, labelling, reading, reading_list, words
+from webadmin import audit, curation, labelling, reading, reading_list, words
 from webadmin.bars import bars_of
 from webadmin.callipers import calibration_of
 from webadmin.guard import guarded, person
@@ -98,12 +98,13 @@ def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     if assignment is not None and assignment.kind == Assignment.Kind.ADJUDICATION:
         # There neither the network nor the names of the two are seen.
         return redirect("adjudicate", assignment.pk)
+    if assignment is None and (taken := reading_list.taken_by(user, pk)):
+        return redirect(f"{reverse('reading', args=[pk])}?assignment={taken.pk}")
     if request.method == "POST":
         return _take(request, user, instance, assignment, wanted)
-    if assignment is None and (taken := reading_list.blinded_for(user, pk)):
-        return redirect(f"{reverse('reading', args=[pk])}?assignment={taken.pk}")
     is_blinded = assignment is not None
-    audit.record(audit.Action.VIEWED, request=request, subject=instance)
+    looked_for: dict[str, Any] = {} if assignment is None else {curation.FOR_A_READING: assignment.pk}
+    audit.record(audit.Action.VIEWED, request=request, subject=instance, **looked_for)
     context = {
         **admin.site.each_context(request),
         "title": _("Reading of ECG %d") % pk,

@@ -33,7 +33,7 @@ from dicom_node.reception import PART_SUFFIX
 from gateway import handing_in, intake, lookups, spool
 from gateway.models import Door, Instance, Peer
 from gateway.states import WAITING, State
-from webadmin import audit, words
+from webadmin import audit, reading_list, words
 from webadmin.bars import bars_of
 from webadmin.guard import guarded, person
 from webadmin.templatetags import desk
@@ -237,7 +237,9 @@ def _refusal(reason: str, *, status: int) -> HttpResponse:
 def result(request: HttpRequest, pk: int) -> HttpResponse:
     """Say where an ECG is and what was found, as a piece of the page."""
     row = get_object_or_404(Instance.objects.select_related("study"), pk=pk)
-    may_look = request.user.has_perm("gateway.view_instance")
+    may_look = request.user.has_perm("gateway.view_instance") and not (
+        reading_list.taken_by(person(request), pk)
+    )
     if may_look:
         audit.record(audit.Action.VIEWED, request=request, subject=row)
     bars = bars_of(row) if may_look else []

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.utils import timezone
 
-from webadmin import curation
+from webadmin import audit, curation
 from webadmin.models import Assignment, Label, Reading
 
 pytestmark = pytest.mark.django_db
@@ -147,6 +147,18 @@ def test_one_person_never_holds_both_readings_of_an_ecg(anna: User) -> None:
     late = timezone.now() - datetime.timedelta(seconds=1)
     Assignment.objects.filter(pk=mine.pk).update(taken_until=late)
     assert taken(anna) == mine
+
+
+def test_who_has_looked_at_an_ecg_is_not_blinded_whatever_was_given_back(anna: User) -> None:
+    row = ecg()
+    curation.request([row])
+    mine = taken(anna)
+    audit.record(audit.Action.VIEWED, actor=anna.username, subject=row, assignment=mine.pk)
+    assert curation.release(mine, anna)
+    assert curation.free(anna).exists(), "what it shows to be read tells nothing"
+    audit.record(audit.Action.VIEWED, actor=anna.username, subject=row)
+    assert not curation.free(anna).exists()
+    assert curation.take(anna) is None
 
 
 def test_a_reading_is_given_back(anna: User, ben: User) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from desk_people import make_user, signed_in
-from desk_rows import analyse, drawn, make_alert, make_ecg
+from desk_rows import analyse, compose, drawn, make_alert, make_ecg
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.test import Client
@@ -23,6 +23,7 @@ from pytest_django import Settings
 
 from gateway.models import Instance, Review
 from models.labels import KEYS
+from webadmin import labelling
 from webadmin.callipers import calibration_of
 from webadmin.models import Assignment, Label, Reading
 
@@ -276,11 +277,54 @@ def test_who_reads_blinded_sees_nothing_of_what_others_said(
         assert hidden not in body, hidden
     assert not re.search(r'name="finding_\w+" value="\w+" checked', body)
     assert browser.get(reverse("reading_map", args=[row.pk, "af"])).status_code == 403
+    # Nor may what is said in routine be asked of this ECG, to learn what the network said.
+    assert browser.post(address(row), form(row))["Location"] == page
+    assert not Reading.objects.filter(reader=cardiologist).exists()
 
     answer = browser.post(page, {"decision": "blinded", **toggles(pac="present")})
     assert answer["Location"] == LIST
     said = Reading.objects.get(reader=cardiologist)
     assert (said.decision, said.shown, said.assignment) == ("blinded", None, wanted)
+
+
+def rows_of(browser: Client, address: str) -> int:
+    """Return how many rows a list shows."""
+    context: Any = browser.get(address).context_data
+    return int(context["cl"].result_count)
+
+
+def test_no_other_screen_tells_of_an_ecg_that_is_taken_to_be_read(db: None) -> None:
+    rows = ("instance", "study", "report", "alert", "label")
+    user = make_user("curious", *(f"view_{one}" for one in rows), "add_instance", "add_reading")
+    browser, row = signed_in(user), analyse(make_ecg(drawn()), {"af": 0.931})
+    compose(row)
+    alert = make_alert(row)
+    label = labelling.write(row, AF, source="single", decided_by=make_user("other"))
+    pages = [
+        ("gateway_instance", row.pk),
+        ("gateway_study", row.study_id),
+        *(("gateway_report", report.pk) for report in row.reports.all()),
+        ("gateway_alert", alert.pk),
+        ("webadmin_label", label.pk),
+    ]
+    addresses = [reverse(f"admin:{name}_change", args=[pk]) for name, pk in pages]
+    addresses += [
+        reverse("admin:gateway_report_file", args=[report.pk]) for report in row.reports.all()
+    ]
+    lists = [reverse(f"admin:{name}_changelist") for name in dict(pages)]
+    result = reverse("upload_result", args=[row.pk])
+    assert {browser.get(one).status_code for one in addresses} == {200}
+    assert all(rows_of(browser, one) for one in lists)
+    assert "93.1" in browser.get(result).json()["html"]
+
+    wanted = Assignment.objects.create(instance=row, queue="random", taken_by=user)
+    # Django's admin answers a row that is not there with a way back, its files with 404.
+    for one in addresses[1:]:
+        assert browser.get(one).status_code in (302, 404), one
+    assert browser.get(addresses[0])["Location"].endswith(f"?assignment={wanted.pk}")
+    for one in lists:
+        assert not rows_of(browser, one), one
+    assert "93.1" not in browser.get(result).json()["html"]
 
 
 def test_a_blinded_reading_cannot_be_made_a_routine_one_by_forging(

@@ -80,6 +80,39 @@ def test_only_who_may_promote_promotes_and_only_with_a_reason(
     assert chief.post(back, {"reason": "again"}).status_code == 400
 
 
+def test_nobody_chooses_the_set_on_which_a_network_looks_well(
+    candidate: ModelVersion, training_set: TrainingSet, chief: Client
+) -> None:
+    other = frozen_set(
+        make_user("second"), {"training": {"af": 1}, "validation": {"af": 1}}, name="other"
+    )
+    evaluated(candidate, other, is_better=False, reasons=["Atrial fibrillation is worse."])
+    evaluated(candidate, training_set)
+    assert page_of(candidate, "promote") not in chief.get(page_of(candidate)).content.decode()
+    answer = chief.post(page_of(candidate, "promote"), {"reason": "better at home"})
+    assert "Atrial fibrillation is worse." in answer.content.decode()
+    assert not Promotion.objects.exists()
+    evaluated(candidate, other)
+    chief.post(page_of(candidate, "promote"), {"reason": "better everywhere"})
+    assert serving.champion() == candidate
+
+
+def test_a_roll_back_is_of_the_network_that_was_looked_at(
+    candidate: ModelVersion, training_set: TrainingSet, tmp_path: Path, chief: Client
+) -> None:
+    first = serving.champion()
+    evaluated(candidate, training_set)
+    chief.post(page_of(candidate, "promote"), {"reason": "better"})
+    later = kept(tmp_path / "models", "1.0.0+2")
+    evaluated(later, training_set)
+    chief.post(page_of(later, "promote"), {"reason": "better still"})
+    # A tab that was open since before, and a second press of the same button.
+    assert chief.post(page_of(candidate, "roll_back"), {"reason": "worse"}).status_code == 400
+    for _ in range(2):
+        chief.post(page_of(later, "roll_back"), {"reason": "worse"})
+    assert serving.champion() == candidate != first
+
+
 def test_a_network_that_is_not_better_has_no_way_to_be_promoted(
     candidate: ModelVersion, training_set: TrainingSet, chief: Client
 ) -> None:

@@ -93,6 +93,7 @@ class AlertAdmin(MachineFacts[Alert]):
     """One line a message. The one thing a person can do is to have a failed one tried again."""
 
     noun = gettext_lazy("Alert")
+    of_ecg = "instance"
     change_form_template = "webadmin/alert.html"
     list_display = ("raised_at", "ecg", "by", "came", "attempts", "ended_at")
     list_filter = (OutcomeFilter, ("raised_at", DayRangeFilter))

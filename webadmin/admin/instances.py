@@ -29,7 +29,7 @@ from webadmin.admin.screen import MachineFacts, show
 from webadmin.bars import bars_of
 from webadmin.filters import DayFilter, DayRangeFilter, FindingFilter, SenderFilter, StateFilter
 from webadmin.labelling import label_of
-from webadmin.reading_list import blinded_for
+from webadmin.reading_list import taken_by
 
 CAUSES_SHOWN = 12
 READINGS_SHOWN = 20
@@ -44,6 +44,7 @@ class InstanceAdmin(MachineFacts[Instance]):
         js = ("webadmin/picture.js",)
 
     noun = gettext_lazy("ECG")
+    of_ecg = "pk"
     lists_patients = True
     change_form_template = "webadmin/instance.html"
     list_before_template = "webadmin/state_chips.html"
@@ -167,7 +168,7 @@ class InstanceAdmin(MachineFacts[Instance]):
     ) -> HttpResponse:
         """Show an ECG; to who has taken it to be read blinded, the page where they read it."""
         number = int(object_id) if object_id.isdecimal() else 0
-        if (user := request.user).is_authenticated and (taken := blinded_for(user, number)):
+        if (user := request.user).is_authenticated and (taken := taken_by(user, number)):
             return redirect(f"{reverse('reading', args=[number])}?assignment={taken.pk}")
         return super().change_view(request, object_id, form_url, extra_context)
 

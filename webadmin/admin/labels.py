@@ -55,6 +55,7 @@ class LabelAdmin(MachineFacts[Label]):
     """One line a label, the latest first; the latest of an ECG holds."""
 
     noun = gettext_lazy("Label")
+    of_ecg = "instance"
     change_form_template = "webadmin/label.html"
     list_before_template = "webadmin/labels_before.html"
     list_display = ("decided_at", "ecg", "says", "origin", "decided_by", "comment")

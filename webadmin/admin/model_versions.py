@@ -91,7 +91,9 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
             "evaluation": said,
             "beside": beside.rows(said.results) if said else [],
             "facts": beside.facts(said.results) if said else [],
-            "can_promote": may_promote and said is not None and said.is_better,
+            "can_promote": may_promote
+            and champion is not None
+            and evaluating.is_to_be_promoted(row, champion),
             "before": before,
             "can_roll_back": may_promote and before is not None,
             "can_shadow": not serves and self.has_shadow_permission(request),
@@ -140,7 +142,7 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
             title=_("Promote a network"),
             evaluation=said,
             champion=champion,
-            is_allowed=said is not None and said.is_better,
+            is_allowed=champion is not None and evaluating.is_to_be_promoted(row, champion),
         )
 
     def roll_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -148,7 +150,7 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
         row = self._to_decide_on(request, pk)
 
         def roll_back(actor: str, reason: str) -> str:
-            promotion = evaluating.roll_back(actor=actor, reason=reason)
+            promotion = evaluating.roll_back(actor=actor, reason=reason, of=row)
             return _("%(network)s serves again from the next batch on.") % {
                 "network": promotion.model_version
             }

@@ -47,6 +47,7 @@ class ReportAdmin(MachineFacts[Report]):
     """One line a document."""
 
     noun = gettext_lazy("Report")
+    of_ecg = "instance"
     lists_patients = True
     change_form_template = "webadmin/report.html"
     list_display = ("composed_at", "kind_of", "language", "ecg", "accession", "where", "uid")
@@ -167,7 +168,7 @@ class ReportAdmin(MachineFacts[Report]):
     def _row(self, request: HttpRequest, pk: int) -> Report:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return get_object_or_404(Report.objects.select_related("instance__study"), pk=pk)
+        return get_object_or_404(self.get_queryset(request), pk=pk)
 
 
 def _no_file(error: SpoolError) -> HttpResponse:

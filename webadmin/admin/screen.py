@@ -11,7 +11,8 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from webadmin import audit, searches, words
+from webadmin import audit, curation, searches, words
+from webadmin.guard import person
 from webadmin.unfolded import ModelAdmin
 
 Row = TypeVar("Row", bound=Model)
@@ -30,6 +31,9 @@ class MachineFacts(ModelAdmin[Row]):
     list_per_page = 50
     lists_patients = False
     """Whether the list itself shows patients or their orders; the trail names who saw which."""
+
+    of_ecg = ""
+    """The way from a row to the ECG of which it tells what was found; empty: it tells nothing."""
 
     list_filter_submit = True
     list_filter_sheet = True
@@ -69,6 +73,14 @@ class MachineFacts(ModelAdmin[Row]):
     ) -> tuple[QuerySet[Row], bool]:
         """Return the rows that fit a search, and whether some are there twice."""
         return super().get_search_results(request, rows, words)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
+        """Return the rows, without those of ECGs that this person has taken to read."""
+        rows = super().get_queryset(request)
+        if self.of_ecg:
+            taken = curation.held_by(person(request)).values("instance")
+            rows = rows.exclude(**{f"{self.of_ecg}__in": taken})
+        return rows
 
     def page(self, _request: HttpRequest, row: Row) -> dict[str, Any]:
         """Return what this screen's page shows of `row`."""

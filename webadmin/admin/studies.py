@@ -24,6 +24,7 @@ class StudyAdmin(MachineFacts[Study]):
         js = ("webadmin/picture.js",)
 
     noun = gettext_lazy("Study")
+    of_ecg = "instances"
     lists_patients = True
     change_form_template = "webadmin/study.html"
     list_display = (

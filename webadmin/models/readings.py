@@ -83,6 +83,11 @@ class Label(Appended):
     )
     comment = models.CharField(max_length=1000, blank=True)
 
+    CONSENSUS = (Source.AGREED, Source.ADJUDICATED)
+    """Sources of which no single reader decides."""
+    SETTLED = (*CONSENSUS, Source.IMPORTED)
+    """What one reader's word in routine does not replace."""
+
     class Meta:
         ordering = ("-decided_at", "-pk")
         indexes = (models.Index(fields=("instance", "-id"), name="label_latest"),)
