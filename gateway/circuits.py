@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -38,6 +38,9 @@ LONGEST_S: Final = 120.0
 HELD_S: Final = 600.0
 """So long what waits for a Peer that is away is not looked at; :func:`forget` and a call that is
 answered let it go on before."""
+
+TRIED: Final = 8
+"""Of so many patients one ECG is let go on to find an archive that was away: a Courier's batch."""
 
 BUSY_S: Final = 1.0
 """So long who finds all lines taken waits before looking again."""
@@ -158,15 +161,17 @@ def waiting_for(peer: Peer) -> int:
 
 
 def try_again() -> None:
-    """Let one ECG go on for each Peer whose time to be tried has come, the oldest that is held.
+    """Let the oldest that are held go on for each Peer whose time to be tried has come.
 
-    The others stay held until that one has found the Peer.
+    They are of several patients, for one may have to wait for another of its patient's. One of them
+    is sent; the others stay held until that one has found the Peer.
     """
     due = Circuit.objects.filter(opened_at__isnull=False, retry_at__lte=timezone.now())
     for circuit in due.select_related("peer"):
-        first = _held(circuit.peer).order_by("pk").values_list("pk", flat=True).first()
-        if first is not None:
-            Instance.objects.filter(pk=first, lease_token=None).update(not_before=timezone.now())
+        by_patient = _held(circuit.peer).order_by().values("study__patient_id")
+        oldest = by_patient.annotate(oldest=Min("pk")).order_by("oldest")
+        numbers = list(oldest.values_list("oldest", flat=True)[:TRIED])
+        Instance.objects.filter(pk__in=numbers, is_held=True).update(not_before=timezone.now())
 
 
 def forget(peer: Peer) -> None:
@@ -253,11 +258,11 @@ def _wake(peer: Peer) -> None:
 
 
 def _held(peer: Peer) -> QuerySet[Instance]:
-    """Return what waits for `peer` and was let go without an attempt."""
+    """Return what waits for `peer` and is held."""
     for_it = Dispatch.objects.filter(peer=peer, outcome=Dispatch.Outcome.WAITING)
     return Instance.objects.filter(
         state=State.REPORTED,
-        attempts=0,
+        is_held=True,
         not_before__gt=timezone.now(),
         pk__in=for_it.values("report__instance"),
     )

@@ -85,7 +85,7 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
             with circuits.call(peer) as call:
                 sent = send(call, due, patients=patients, renew=lambda: _renew(ready))
         except NotNow as rest:
-            stuck |= {row.pk: _left_alone(peer, row, rest, ready) for row in fresh}
+            stuck |= {row.pk: _left_alone(peer, row, rest) for row in fresh}
             break
         tried |= {attempt.dispatch.pk: attempt for attempt in sent}
     return list((tried | stuck).values())
@@ -119,13 +119,12 @@ def _let_others_go(ready: dict[int, Instance], attempts: Sequence[Attempt]) -> N
         doorbell.ring(0, State.REPORTED, in_s=circuits.BUSY_S)
 
 
-def _left_alone(peer: Peer, row: Dispatch, rest: NotNow, ready: dict[int, Instance]) -> Attempt:
+def _left_alone(peer: Peer, row: Dispatch, rest: NotNow) -> Attempt:
     """Return what takes the place of an attempt while a Peer is left alone."""
     if rest.is_busy:
         return unsent(row, peer, f"not called yet: {rest}", rest.wait_s)
-    # What was never tried waits until the Peer answers somebody; the rest has its own time.
-    is_first = ready[row.report.instance_id].attempts <= 1
-    wait_s = max(rest.wait_s, circuits.HELD_S) if is_first else rest.wait_s
+    # It goes on before, as soon as the Peer answers somebody.
+    wait_s = max(rest.wait_s, circuits.HELD_S)
     return unsent(row, peer, f"not called again yet: {rest}", wait_s)
 
 

@@ -100,6 +100,7 @@ def claim(
             lease_expires_at=now
             + datetime.timedelta(seconds=settings.ECG_LEASE_S if lease_s is None else lease_s),
             attempts=F("attempts") + 1,
+            is_held=False,
         )
 
     if connection.features.has_select_for_update_skip_locked:
@@ -309,6 +310,7 @@ def hold(instance: Instance, what: str, *, wait_s: float) -> None:
         lease_token=None,
         lease_expires_at=None,
         attempts=F("attempts") - 1,
+        is_held=True,
         last_error=what[:TEXT_LENGTH],
         not_before=timezone.now() + datetime.timedelta(seconds=wait_s),
     )
@@ -317,7 +319,7 @@ def hold(instance: Instance, what: str, *, wait_s: float) -> None:
 def look_again() -> int:
     """Let the reported rows go on at once that were held without an attempt; return how many."""
     now = timezone.now()
-    held = Instance.objects.filter(state=State.REPORTED, attempts=0, not_before__gt=now)
+    held = Instance.objects.filter(state=State.REPORTED, is_held=True, not_before__gt=now)
     return held.update(not_before=now)
 
 

@@ -78,12 +78,11 @@ def wake_next(patients: Collection[str]) -> int:
     """
     now, woken = timezone.now(), 0
     for patient in patients:
-        # Tried before or not: one whose Courier died has an attempt, and its turn as the others.
         behind = Instance.objects.filter(
-            state=State.REPORTED, not_before__gt=now, lease_token=None, study__patient_id=patient
+            state=State.REPORTED, is_held=True, not_before__gt=now, study__patient_id=patient
         )
         numbers = list(behind.order_by("pk").values_list("pk", flat=True)[:NEXT])
         if numbers:
-            still = Instance.objects.filter(pk__in=numbers, state=State.REPORTED, lease_token=None)
+            still = Instance.objects.filter(pk__in=numbers, state=State.REPORTED, is_held=True)
             woken += still.update(not_before=now)
     return woken

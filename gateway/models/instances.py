@@ -145,6 +145,9 @@ class Instance(models.Model):
 
     attempts = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(default=timezone.now)
+    is_held = models.BooleanField(
+        default=False, help_text="Let go unattempted: it may go on before its time."
+    )
     last_error = models.CharField(max_length=300, blank=True)
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)

@@ -375,14 +375,32 @@ def test_a_row_whose_courier_died_has_its_turn_as_soon_as_the_one_before_it_has_
         first, second = result(peer, patient="ANNA"), result(peer, patient="ANNA")
         mine = leases.claim(State.REPORTED, limit=1)
         leases.claim(State.REPORTED, limit=1)
-        Instance.objects.filter(pk=instance_of(second).pk).update(
-            lease_token=None, lease_expires_at=None
-        )
+        # Its Courier died: the lease runs out, the attempt stays.
+        now = timezone.now()
+        Instance.objects.filter(pk=instance_of(second).pk).update(lease_expires_at=now)
         deliver(leases.claim(State.REPORTED, limit=1))
         assert instance_of(second).attempts == 1
         deliver(mine)
         deliver(take_all())
         assert archive.stored == [uid(first), uid(second)]
+
+
+def test_what_was_turned_down_keeps_its_back_off_though_others_of_the_patient_go() -> None:
+    with ScriptedArchive(0x0110) as archive:
+        peer = destination(archive.entity_args)
+        first, second = result(peer, patient="ANNA"), result(peer, patient="ANNA")
+        for _ in range(2):
+            deliver(leases.claim(State.REPORTED, ids=[instance_of(first).pk]))
+            Instance.objects.filter(pk=instance_of(first).pk).update(not_before=timezone.now())
+        deliver(leases.claim(State.REPORTED, ids=[instance_of(first).pk]))
+        early = timezone.now() - datetime.timedelta(minutes=6)
+        Instance.objects.update(state_since=early)
+        due = instance_of(first).not_before
+        archive.status = 0x0000
+        deliver(take_all())
+        assert archive.stored[-1] == uid(second)
+    assert instance_of(first).not_before == due > timezone.now()
+    assert instance_of(first).attempts == 3
 
 
 def test_a_result_that_is_turned_down_for_minutes_holds_the_next_no_longer() -> None:
