@@ -121,12 +121,15 @@ def request(
     with associate(peer, calling_title, contexts, patient) as call:
         listener = _Listener(transaction_uid)
         listener.attach(call)
-        status, _ = call.association.send_n_action(
-            _action_information(transaction_uid, references),
-            REQUEST_COMMITMENT,
-            STORAGE_COMMITMENT,
-            WELL_KNOWN_INSTANCE,
-        )
+        try:
+            status, _ = call.association.send_n_action(
+                _action_information(transaction_uid, references),
+                REQUEST_COMMITMENT,
+                STORAGE_COMMITMENT,
+                WELL_KNOWN_INSTANCE,
+            )
+        except RuntimeError as fault:  # the association is no more
+            raise call.failure() from fault
         if "Status" not in status:
             raise call.failure()
         kind, _ = judge(status.Status)

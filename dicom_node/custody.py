@@ -150,12 +150,15 @@ def send_result(
             raise NoAcceptedContext(
                 "the peer takes storage commitment, but not us as its SCP (role selection)"
             )
-        status, _ = call.association.send_n_event_report(
-            _event_information(result),
-            _SOME_FAILED if result.failed else _ALL_KEPT,
-            STORAGE_COMMITMENT,
-            WELL_KNOWN_INSTANCE,
-        )
+        try:
+            status, _ = call.association.send_n_event_report(
+                _event_information(result),
+                _SOME_FAILED if result.failed else _ALL_KEPT,
+                STORAGE_COMMITMENT,
+                WELL_KNOWN_INSTANCE,
+            )
+        except RuntimeError as fault:  # the association is no more
+            raise call.failure() from fault
         if "Status" not in status:
             raise call.failure()
         kind, _ = judge(status.Status)

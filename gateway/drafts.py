@@ -71,13 +71,13 @@ def draft(
         for meant in plan
         if (meant.output, meant.language) not in done
     ):
-        written, failed = write(instance, missing, review)
-        reports += written
-        done.update(missing)
-        failures |= failed
         try:
+            written, failed = write(instance, missing, review)
+            reports += written
+            done.update(missing)
+            failures |= failed
             plan = adapt(plan, failures)
-        except DicomError:
+        except BaseException:
             remove(reports)
             raise
     return Draft(plan, reports, failures)
@@ -104,7 +104,11 @@ def write(
                 except DicomError as error:
                     failures[output, language] = error
         for output, (ds, content) in documents.items():
-            spooled = spool.write(content)
+            try:
+                spooled = spool.write(content)
+            except BaseException:
+                remove(written)
+                raise
             written.append(
                 Report(
                     instance=instance,

@@ -139,13 +139,14 @@ def _keep(arrival: Arrival) -> Kept:
 
     try:
         shared_commit.run(write)
-    except BaseException as fault:
-        # A connection that broke during COMMIT leaves open whether the row exists. Then the file
-        # stays: an orphan costs its bytes, a row without its file is a lost ECG.
+    except shared_commit.CommitUnknown:
+        # The file stays: an orphan costs its bytes, a row without its file is a lost ECG.
         forget(arrival.association_id)
-        if instance is None or isinstance(fault, IntegrityError):
-            arrival.path.parent.mkdir(parents=True, exist_ok=True)
-            spool.locate(name).rename(arrival.path)
+        raise
+    except BaseException:
+        forget(arrival.association_id)
+        arrival.path.parent.mkdir(parents=True, exist_ok=True)
+        spool.locate(name).rename(arrival.path)
         raise
     kept = cast(Instance, instance)
     if kept.association_id is not None:
@@ -169,8 +170,7 @@ def _heal(known: Instance, arrival: Arrival) -> None:
     if is_same and known.aged_out_at is not None:
         _restore(known, arrival)
         return
-    # Hashed: its sender may be here because it was told that we do not keep its bytes.
-    if not is_same or inspection.fault_of(known) is None:
+    if not is_same or _is_whole(known):
         return
     with transaction.atomic():
         known.sha256, known.size_bytes = arrival.sha256, arrival.path.stat().st_size
@@ -181,6 +181,18 @@ def _heal(known: Instance, arrival: Arrival) -> None:
         arrival.path.rename(target)
         spool.sync_folder(target.parent)
     log.warning("spooled file restored by its sender", instance=known.pk)
+
+
+def _is_whole(known: Instance) -> bool:
+    """Return whether the spool has an object's bytes, read and hashed.
+
+    Its sender may be here because it was told that we do not keep them, or cannot read them.
+    """
+    try:
+        return inspection.fault_of(known) is None
+    except OSError as error:
+        log.error("spooled file cannot be read", instance=known.pk, error=repr(error))
+        return False
 
 
 def _restore(known: Instance, arrival: Arrival) -> None:

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 
+class CommitUnknown(OperationalError):
+    """The connection broke during COMMIT: the rows may be there or not."""
+
+
 @dataclass
 class _Ticket:
     work: Callable[[], object]
@@ -34,9 +38,10 @@ def run(work: Callable[[], object]) -> None:
 
     Raises
     ------
+    CommitUnknown
+        The rows may be there or not.
     BaseException
-        What `work` or the commit raised. Where a commit raised, and is not an IntegrityError,
-        the rows may be there or not.
+        What `work` or the commit raised; the rows are not there.
     """
     if connection.in_atomic_block:
         with transaction.atomic():
@@ -71,14 +76,31 @@ def _settle(batch: list[_Ticket]) -> None:
 
 
 def _commit(batch: list[_Ticket]) -> BaseException | None:
+    is_committing = False
     try:
         with transaction.atomic():
             for ticket in batch:
                 ticket.work()
+            is_committing = True
+    except (OperationalError, InterfaceError) as fault:
+        if not is_committing:
+            return fault
+        unknown = CommitUnknown(str(fault))
+        unknown.__cause__ = fault
+        return unknown
     except BaseException as fault:  # noqa: BLE001 (it is raised to all whom it belongs to)
         return fault
     return None
 
 
 def _is_away(fault: BaseException) -> bool:
-    return isinstance(fault, OperationalError | InterfaceError)
+    """Return whether the database is no use to the others either, asking it once at most."""
+    if not isinstance(fault, OperationalError | InterfaceError):
+        return False
+    if connection.vendor == "sqlite":
+        return True  # locked or full: each of the others would wait as long
+    try:
+        connection.ensure_connection()
+        return not connection.is_usable()
+    except (OperationalError, InterfaceError):
+        return True

@@ -87,6 +87,21 @@ def test_a_database_that_is_away_is_asked_once_for_all_and_all_are_told() -> Non
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_failed_before_its_commit_is_told_from_what_may_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away() -> None:
+        raise OperationalError("the database is away")
+
+    ends = together(insert("0"), insert("1"), away)
+    assert type(ends[2]) is OperationalError
+    assert not any(isinstance(end, shared_commit.CommitUnknown) for end in ends)
+    monkeypatch.setattr(connections["default"].__class__, "_commit", lambda _: away())
+    with pytest.raises(shared_commit.CommitUnknown, match="is away"):
+        shared_commit.run(insert("2"))
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_was_taken_along_is_committed_when_its_owner_hears_of_it() -> None:
     seen: list[bool] = []
 
