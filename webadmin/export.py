@@ -34,7 +34,7 @@ from gateway.models import Instance
 from gateway.retention import picture_file
 from models.corpus.records import Part, part_of
 from models.labels import KEYS
-from models.page import NotReadable
+from models.page import NotReadable, Page
 from webadmin import audit, labelling, masking, trainingsets
 from webadmin.masking import Masked
 from webadmin.models import TrainingItem, TrainingSet
@@ -200,6 +200,11 @@ def tracing(instance: Instance) -> Masked:
     ImageError, SpoolError
         Its object cannot be opened.
     """
+    return masking.mask(page_of(instance))
+
+
+def page_of(instance: Instance) -> Page:
+    """Return the page that an ECG was read on; raises as :func:`tracing`."""
     if any(page.get("joined_with") for page in instance.pages):
         raise NotReadable("its leads are on two pages")
     number = instance.frame_number or 1
@@ -207,7 +212,7 @@ def tracing(instance: Instance) -> Masked:
         if found.number == number:
             if found.page is None:
                 raise NotReadable(found.reason or "no page")
-            return masking.mask(found.page)
+            return found.page
     raise NotReadable("no page")
 
 

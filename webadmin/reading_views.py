@@ -103,7 +103,9 @@ def page_view(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         return _take(request, user, instance, assignment, wanted)
     is_blinded = assignment is not None
-    looked_for: dict[str, Any] = {} if assignment is None else {curation.FOR_A_READING: assignment.pk}
+    looked_for: dict[str, Any] = {}
+    if assignment is not None:
+        looked_for[curation.FOR_A_READING] = assignment.pk
     audit.record(audit.Action.VIEWED, request=request, subject=instance, **looked_for)
     context = {
         **admin.site.each_context(request),

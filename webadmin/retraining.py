@@ -143,9 +143,10 @@ def start(
             recipe=asdict(recipe or suggested(training_set)),
             started_by=user,
         )
+        name = training_set.name
+        audit.record("retrain", actor=user.get_username(), subject=run, training_set=name)
     if rings:
         ring(run)
-    audit.record("retrain", actor=user.get_username(), subject=run, training_set=training_set.name)
     log.info("training run started", run=run.pk, training_set=training_set.pk)
     return run
 
@@ -167,6 +168,7 @@ def under_way() -> QuerySet[TrainingRun]:
     return TrainingRun.objects.filter(state__in=(State.WAITING, State.TRAINING, State.TRAINED))
 
 
+@transaction.atomic
 def cancel(run: TrainingRun, *, actor: str) -> bool:
     """Ask for the end of a run in somebody's name; return whether there was anything to end.
 
@@ -187,12 +189,20 @@ def cancel(run: TrainingRun, *, actor: str) -> bool:
     return bool(ended or asked)
 
 
-def evaluate_again(run: TrainingRun) -> bool:
-    """Have the candidate of a run evaluated beside the network that serves now."""
+@transaction.atomic
+def evaluate_again(run: TrainingRun, user: User) -> bool:
+    """Have the candidate of a run evaluated beside the network that serves now, in one's name."""
     changed = TrainingRun.objects.filter(
         pk=run.pk, state=State.EVALUATED, candidate__isnull=False
-    ).update(state=State.TRAINED, ended_at=None, attempts=0, is_cancel_asked=False)
+    ).update(
+        state=State.TRAINED,
+        evaluation_asked_by=user,
+        ended_at=None,
+        attempts=0,
+        is_cancel_asked=False,
+    )
     if changed:
+        audit.record(audit.Action.EVALUATED, actor=user.get_username(), subject=run)
         ring(run)
     run.refresh_from_db()
     return bool(changed)

@@ -16,17 +16,17 @@ import structlog
 from numpy.typing import NDArray
 
 from dicom_node.errors import ImageError
-from gateway import pages, serving
+from gateway import serving
 from gateway.models import Instance, ModelVersion
-from gateway.retention import picture_file
 from models.artifact import Artifact, ArtifactError
 from models.corpus.lessons import EXTRAS, Lessons, kind_lessons
 from models.evaluation.judgement import MARK_POSITIVES
 from models.labels import KEYS
 from models.packet import pack, unpack
+from models.page import NotReadable
 from models.train import Epoch, TrainingError, train
 from models.train import Recipe as TrainingRecipe
-from webadmin import evaluating, retraining
+from webadmin import evaluating, export, retraining
 from webadmin.models import Reading, TrainingItem, TrainingRun
 from webadmin.retraining import Cancelled, Clock, Recipe, State, Taken
 
@@ -108,7 +108,7 @@ def evaluate_candidate(run: TrainingRun) -> None:
     evaluating.evaluate(
         run.candidate,
         run.training_set,
-        actor=run.started_by.get_username(),
+        actor=(run.evaluation_asked_by or run.started_by).get_username(),
         run=run,
         on_ecg=lambda done, total: _evaluated(run, done, total),
     )
@@ -219,14 +219,9 @@ def page_of(instance: Instance) -> NDArray[np.uint8] | None:
 
     None where there is no such page any more, or where it takes two to make one ECG.
     """
-    number = instance.frame_number or 1
-    if any(page.get("joined_with") for page in instance.pages):
-        return None
     try:
-        for one in pages.pages(picture_file(instance)):
-            if one.number == number:
-                return unpack(pack(one.page.grey)) if one.page is not None else None
-    except (ImageError, OSError) as error:
+        return unpack(pack(export.page_of(instance).grey))
+    except (NotReadable, ImageError, OSError) as error:
         log.warning("not trained on", instance=instance.pk, error=str(error))
     return None
 

@@ -100,6 +100,10 @@ def plan() -> Plan:
             left_out[reason] += 1
             continue
         digest, split = decided.of(instance)
+        if split == Split.TEST and label.source not in Label.SETTLED:
+            # Who confirms what a network shows makes it right by its own word.
+            left_out[_("it would judge networks, and one reader alone has said what it is")] += 1
+            continue
         items.append(
             TrainingItem(
                 instance=instance,
@@ -205,17 +209,17 @@ def _labelled() -> Iterator[tuple[Label, Instance]]:
 def _unfit(label: Label, instance: Instance) -> str:
     """Return why a labelled ECG is not learned from; empty where it is."""
     if not labelling.decided(label.findings):
-        return "nothing was decided about it"
+        return _("nothing was decided about it")
     if labelling.faults(label.findings):
-        return "its label contradicts itself"
+        return _("its label contradicts itself")
     if instance.conflict_of_id is not None:
-        return "another object of its UID came before it"
+        return _("another object of its UID came before it")
     if instance.aged_out_at is not None:
-        return "its picture was removed by the retention policy"
+        return _("its picture was removed by the retention policy")
     try:
         spool.locate(instance.spool_name)
     except spool.SpoolError:
-        return "its picture is missing from the spool"
+        return _("its picture is missing from the spool")
     return ""
 
 

@@ -30,10 +30,10 @@ _SERIES = {
 _INSTANCES = """
 INSERT INTO gateway_instance (sop_instance_uid, sop_class_uid, transfer_syntax_uid, sha256,
     size_bytes, spool_name, calling_title, door, modality, station_name, received_at, state,
-    state_since, failed_in, reason, attempts, not_before, last_error, model_version_id, quality,
-    pages)
+    state_since, failed_in, reason, attempts, not_before, is_held, last_error, model_version_id,
+    quality, pages)
 {series} SELECT '1.2.' || i, '1.2', '1.2', '{sha}', 0, 'x/' || i, 'CART' || (i % 7), 'store', '',
-    '', {at}, 'proven', {at}, '', '', 0, {at}, '', {version}, '{{}}', '[]' FROM s
+    '', {at}, 'proven', {at}, '', '', 0, {at}, false, '', {version}, '{{}}', '[]' FROM s
 """
 _FINDINGS = """
 INSERT INTO gateway_finding (instance_id, model_version_id, key, probability, threshold, verdict)

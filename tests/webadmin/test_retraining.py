@@ -16,7 +16,7 @@ from peers import Program, Valkey, eventually
 from pydicom import dcmread
 from pytest_django import Settings
 from same_database import database_url
-from training_rows import frozen_set, like_the_one_that_ships, page
+from training_rows import frozen_set, kept, like_the_one_that_ships, page
 
 from gateway import network, pipeline, serving, shadow, spool
 from gateway.models import Alert, AlertRule, Instance, ModelVersion, Promotion, Report
@@ -257,3 +257,28 @@ def test_a_run_that_nothing_can_be_learned_from_fails_and_says_so(
     assert run.state == "failed"
     assert run.reason == "expected ECGs of the split training that can be read; found none"
     assert not retraining.work_folder(run).exists()
+
+
+def test_who_has_a_candidate_evaluated_again_is_the_one_who_opened_the_test_split(
+    chief: User, settings: Settings, tmp_path: Path
+) -> None:
+    settings.ECG_MODELS_DIR = tmp_path / "models"
+    network.model_version.cache_clear()
+    other = make_user("the-other-one", is_superuser=True)
+    splits = {"training": {"normal": 1}, "validation": {"normal": 1}, "test": {"normal": 2}}
+    training_set = frozen_set(chief, splits)
+    run = retraining.start(training_set, chief, rings=False)
+    assert not retraining.evaluate_again(run, other), "nothing was trained yet"
+    taken = retraining.claim()
+    assert taken is not None
+    retraining.end(taken, "evaluated")
+    TrainingRun.objects.filter(pk=run.pk).update(candidate=kept(tmp_path / "models", "1.0.0+1"))
+    assert retraining.evaluate_again(run, other)
+    taken = retraining.claim()
+    assert taken is not None
+    trainer.evaluate_candidate(taken)
+    assert SplitOpening.objects.get().actor == "the-other-one"
+    assert (
+        list(Deed.objects.filter(action="evaluate").values_list("actor", flat=True))
+        == ["the-other-one"] * 2
+    )

@@ -336,5 +336,20 @@ def test_an_administrator_does_not_take_over_a_superuser(people: dict[str, User]
     assert (chief.username, chief.password) == ("chief", "!")
 
 
+def test_an_administrator_makes_accounts_but_gives_nobody_the_name_of_another(
+    people: dict[str, User],
+) -> None:
+    browser, user = signed_in(people["administrator"]), people["nobody"]
+    page = reverse("admin:auth_user_change", args=[user.pk])
+    names = {"username": "okafor", "first_name": "Ngozi", "last_name": "Okafor"}
+    assert browser.post(page, FORM | names).status_code == 302
+    user.refresh_from_db()
+    assert (user.username, user.get_full_name()) == ("nobody", "")
+    secret = {"password1": "another long phrase 7", "password2": "another long phrase 7"}
+    added = browser.post(reverse("admin:auth_user_add"), {"username": "okafor", **secret})
+    assert added.status_code == 302
+    assert User.objects.filter(username="okafor").exists()
+
+
 def test_the_visitor_of_django_has_no_permission() -> None:
     assert not AnonymousUser().has_perm("gateway.view_instance")

@@ -17,7 +17,7 @@ from gateway import retention, spool
 from gateway.models import Instance, Study
 from gateway.states import State
 from webadmin import curation, trainingsets
-from webadmin.models import SplitOpening, TrainingItem, TrainingSet
+from webadmin.models import Label, SplitOpening, TrainingItem, TrainingSet
 
 pytestmark = pytest.mark.django_db
 Split = TrainingItem.Split
@@ -137,6 +137,19 @@ def test_what_is_left_out_is_said_with_its_reason(anna: User) -> None:
         "its picture was removed by the retention policy": 1,
         "its picture is missing from the spool": 1,
     }
+
+
+def test_the_word_of_one_reader_teaches_and_does_not_judge(anna: User) -> None:
+    for number in range(40):
+        label(ecg(patient_id=f"P{number}"), anna, "af", source=Label.Source.SINGLE)
+    plan = trainingsets.plan()
+    assert {item.split for item in plan.items} == {Split.TRAINING, Split.VALIDATION}
+    (reason,) = plan.left_out
+    assert "would judge networks" in reason
+    assert plan.left_out[reason] == 40 - len(plan.items)
+    for row in Instance.objects.all():
+        label(row, anna, "af", source=Label.Source.ADJUDICATED)
+    assert len(trainingsets.plan().items) == 40
 
 
 def test_what_is_missing_is_said_before_freezing(anna: User) -> None:

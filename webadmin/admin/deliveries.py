@@ -53,6 +53,7 @@ class DeliveryAdmin(MachineFacts[Delivery]):
     """One line an attempt."""
 
     noun = gettext_lazy("Delivery")
+    lists_patients = True
     change_form_template = "webadmin/delivery.html"
     list_display = ("attempted_at", "ecg", "report_kind", "peer_title", "came", "answer", "reason")
     list_filter = (OutcomeFilter, PeerFilter, ("attempted_at", DayRangeFilter))

@@ -69,6 +69,7 @@ class DispatchAdmin(MachineFacts[Dispatch]):
     """One line a report and Peer. What a person can do is to say that one is no longer meant."""
 
     noun = gettext_lazy("Dispatch")
+    lists_patients = True
     change_form_template = "webadmin/dispatch.html"
     list_display = (
         "decided_at",

@@ -55,6 +55,7 @@ class LabelAdmin(MachineFacts[Label]):
     """One line a label, the latest first; the latest of an ECG holds."""
 
     noun = gettext_lazy("Label")
+    lists_patients = True
     of_ecg = "instance"
     change_form_template = "webadmin/label.html"
     list_before_template = "webadmin/labels_before.html"

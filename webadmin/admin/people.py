@@ -1,8 +1,8 @@
 """Users and groups: Django's own screens in Unfold's clothes.
 
 Who may change accounts could otherwise make himself mightier than his role: by the mark of a
-superuser, by single permissions, by a group with more permissions, or by another's password. So
-these are for superusers, and so is the account of one.
+superuser, by single permissions or by a group with more permissions. So these are for superusers,
+and so are the account of one and the names of those who have an account.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from webadmin.unfolded import BaseGroupAdmin, BaseUserAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+WHO_THEY_ARE = ("username", "first_name", "last_name")
+"""The trail and verified reports tell by these who did something: nobody takes another's."""
 
 FOR_SUPERUSERS = ("is_superuser", "user_permissions")
 
@@ -31,7 +34,9 @@ class UserAdmin(BaseUserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         fields = tuple(super().get_readonly_fields(request, obj))
-        return fields if request.user.is_superuser else (*fields, *FOR_SUPERUSERS)
+        if request.user.is_superuser:
+            return fields
+        return (*fields, *FOR_SUPERUSERS, *(WHO_THEY_ARE if obj is not None else ()))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and _is_within_reach(request, obj)

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from models.artifact import ArtifactError
 from webadmin import curves, retraining, trail
 from webadmin.admin.screen import MachineFacts, show
+from webadmin.guard import person
 from webadmin.models import TrainingRun, TrainingSet
 from webadmin.words import Badge
 
@@ -226,7 +227,7 @@ class TrainingRunAdmin(MachineFacts[TrainingRun]):
         if not self.has_steer_permission(request):
             raise PermissionDenied
         run = get_object_or_404(TrainingRun, pk=pk)
-        if retraining.evaluate_again(run):
+        if retraining.evaluate_again(run, person(request)):
             messages.success(request, _("It is evaluated beside the network that serves now."))
         else:
             messages.warning(request, _("The run is not evaluated; nothing was done."))
