@@ -1,4 +1,4 @@
-"""The Celery app: two queues, and a schedule that rings again what nobody holds.
+"""The Celery app: its queues, and a schedule that rings again what nobody holds.
 
 Messages are doorbells. They carry one integer at most, and losing every one of them loses nothing:
 the work is what the database says is waiting.

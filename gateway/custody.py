@@ -6,7 +6,8 @@ trying again cannot help; a person can have it told again (:mod:`gateway.answeri
 is looked for each time (:mod:`gateway.holdings`).
 
 What is due is in the row alone (``not_before``): a claim is that time moved on by one conditional
-UPDATE, so two Couriers do not tell twice, and one that dies is followed by another.
+UPDATE, so two Stewards do not tell twice, and one that dies is followed by another. Reading
+thousands of objects takes longer than a claim, which is renewed meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 Outcome = CustodyRequest.Outcome
 
 WORK_S = 20.0
-"""So long a Courier answers requests before deliveries have their turn again."""
+"""So long a Steward answers requests before other upkeep has its turn again."""
 
 CLAIM_S = 300.0
 
@@ -43,6 +44,10 @@ transaction before it was accepted may not know it yet."""
 
 NO_ADDRESS: Final = "no Peer of this title has a host and a port to answer to"
 _NO_END: Final = "no attempt came to an end"
+
+
+class _Taken(Exception):
+    """Somebody else is at the request by now, or it was asked anew."""
 
 
 def take(caller: Caller, asked: CommitmentRequest) -> Status:
@@ -131,10 +136,21 @@ def _claim() -> CustodyRequest | None:
         row = _due().order_by("attempts", "not_before", "pk").first()
         if row is None:
             return None
-        until = timezone.now() + datetime.timedelta(seconds=CLAIM_S)
+        until = _claim_end()
         if _held(row).update(attempts=F("attempts") + 1, not_before=until):
             row.attempts, row.not_before = row.attempts + 1, until
             return row
+
+
+def _renew(row: CustodyRequest) -> None:
+    until = _claim_end()
+    if not _held(row).update(not_before=until):
+        raise _Taken
+    row.not_before = until
+
+
+def _claim_end() -> datetime.datetime:
+    return timezone.now() + datetime.timedelta(seconds=CLAIM_S)
 
 
 def _held(row: CustodyRequest) -> QuerySet[CustodyRequest]:
@@ -150,16 +166,18 @@ def _answer(row: CustodyRequest) -> None:
         _held(row).update(outcome=Outcome.FAILED, last_error=NO_ADDRESS)
         return
     try:
-        result = holdings.examine(row)
+        result = holdings.examine(row, lambda: _renew(row))
         row.failures = [[one.reference.sop_instance_uid, one.reason] for one in result.failed]
         if not _held(row).update(failures=row.failures):
-            return  # somebody else is at it by now
+            raise _Taken
         send_result(
             peer.entity,
             result,
             calling_title=settings.ECG_AE_TITLE,
             timeouts=peers.timeouts(),
         )
+    except _Taken:
+        log.info("custody request taken over", custody=row.pk)
     except DicomError as error:
         _not_told(row, error)
     except OSError as error:

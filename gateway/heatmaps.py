@@ -1,6 +1,6 @@
 """Where on the page a network saw what it reports, drawn when a person asks for it.
 
-The Desk asks and an Analyst draws, in a process of its own: that needs TensorFlow, whose memory
+The Desk asks and a Steward draws, in a process of its own: that needs TensorFlow, whose memory
 goes when the process does. What is kept is a layer to lay over the picture, transparent where
 nothing speaks for the finding. It shows nothing of the picture, so it names nobody, and may be
 thrown away at any time: it is drawn again when it is asked for.
@@ -10,9 +10,11 @@ It says what the network leaned on. It measures nothing, and is no finding.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 TASK: Final = "gateway.tasks.explain"
 PATIENCE_S: Final = 60
-"""How long a question waits for an Analyst; a person does not wait longer."""
+"""How long a question waits for a Steward; a person does not wait longer."""
 
 LONGEST_PX: Final = 1600
 """The longest side of a layer: what a screen shows."""
@@ -48,6 +50,7 @@ KEPT: Final = 2000
 
 _LIMIT_S: Final = 180.0
 _FAILED: Final = ".failed"
+_DRAWING: Final = ".drawing"
 
 
 class NotDrawn(RuntimeError):
@@ -72,13 +75,12 @@ def find(instance: Instance, key: str) -> Path | None:
 
 
 def ask(instance: Instance, key: str) -> bool:
-    """Have an Analyst draw the layer of a finding; False when nobody can be told."""
+    """Have a Steward draw the layer of a finding; False when nobody can be told."""
     _path(instance, key).with_suffix(_FAILED).unlink(missing_ok=True)
     try:
         celery_app.send_task(
             TASK,
             (instance.pk, key),
-            queue="analysis",
             expires=PATIENCE_S,
             retry=False,
             ignore_result=True,
@@ -90,9 +92,27 @@ def ask(instance: Instance, key: str) -> bool:
 
 
 def draw_apart(instance: Instance, key: str) -> None:
-    """Draw a layer in a process of its own, or keep why that failed; what an Analyst does."""
-    if _path(instance, key).is_file():
+    """Draw a layer in a process of its own, or keep why that failed; what a Steward does.
+
+    Nothing is done about one that is there, or that another is drawing.
+    """
+    drawing = _path(instance, key).with_suffix(_DRAWING)
+    drawing.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - drawing.stat().st_mtime > _LIMIT_S:
+            drawing.unlink()  # whoever drew it was killed
+    try:
+        drawing.touch(exist_ok=False)
+    except FileExistsError:
         return
+    try:
+        if not _path(instance, key).is_file():
+            _draw_apart(instance, key)
+    finally:
+        drawing.unlink(missing_ok=True)
+
+
+def _draw_apart(instance: Instance, key: str) -> None:
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "explain"]
     try:
         done = subprocess.run(

@@ -6,7 +6,7 @@ to delete the original.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -23,11 +23,17 @@ log = structlog.get_logger(__name__)
 _PAGE: Final = 200
 
 
-def examine(row: CustodyRequest) -> CommitmentResult:
+def examine(row: CustodyRequest, goes_on: Callable[[], None] = lambda: None) -> CommitmentResult:
     """Return what we keep now of what a request names, by the bytes themselves.
 
     What is kept has a line in its trail before this returns, from which the days of the retention
     policy count anew.
+
+    Parameters
+    ----------
+    row
+    goes_on
+        Called every few hundred objects; what it raises ends this.
 
     Raises
     ------
@@ -38,6 +44,7 @@ def examine(row: CustodyRequest) -> CommitmentResult:
     failed: list[FailedReference] = []
     named = [Reference(*one) for one in row.references]
     for page in (named[start : start + _PAGE] for start in range(0, len(named), _PAGE)):
+        goes_on()
         here = {}
         for reference, instance, reason in _looked_at(row, page):
             if reason is None and instance is not None:
@@ -132,7 +139,7 @@ def _promise(row: CustodyRequest, pks: Collection[int]) -> set[int]:
                     state,
                     state,
                     event=retention.COMMITTED,
-                    actor=leases.actor("courier"),
+                    actor=leases.actor("steward"),
                     detail=detail,
                 )
     return {instance.pk for instance in instances}

@@ -68,9 +68,7 @@ def ask(typed: Order, *, asker: int, title: str = "") -> str:
     note.create()
     name = str(note.session_key)
     try:
-        celery_app.send_task(
-            TASK, (name,), retry=False, ignore_result=True, expires=PATIENCE_S, queue="delivery"
-        )
+        celery_app.send_task(TASK, (name,), retry=False, ignore_result=True, expires=PATIENCE_S)
     except Exception as error:
         log.warning("broker away; the worklist is not asked", error=type(error).__name__)
         note.delete()

@@ -106,7 +106,7 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
-CELERY_TASK_DEFAULT_QUEUE = "delivery"
+CELERY_TASK_DEFAULT_QUEUE = "upkeep"
 CELERY_TASK_ROUTES = {
     "gateway.tasks.analyse": {"queue": "analysis"},
     "gateway.tasks.sweep_analysis": {"queue": "analysis"},
@@ -114,14 +114,14 @@ CELERY_TASK_ROUTES = {
     "gateway.tasks.sweep_delivery": {"queue": "delivery"},
     "gateway.tasks.prove": {"queue": "delivery"},
     "gateway.tasks.sweep_proof": {"queue": "delivery"},
-    "gateway.tasks.answer_custody": {"queue": "delivery"},
-    "gateway.tasks.sweep_custody": {"queue": "delivery"},
     # Of their own: who is told within seconds waits behind no report and no archive that is away.
     "gateway.tasks.alert": {"queue": "alerts"},
     "gateway.tasks.sweep_alerts": {"queue": "alerts"},
     "gateway.tasks.read_along": {"queue": "analysis"},
+    "gateway.lookups.answer": {"queue": "delivery"},
     "webadmin.tasks.train": {"queue": "training"},
     "webadmin.tasks.sweep_training": {"queue": "training"},
+    # The rest is upkeep, and may take long: what a Steward does holds up no ECG.
 }
 # Each worker sweeps for its own queue: a dead queue then delays nobody else's sweep. A sweep that
 # waited longer than its period is dropped, so that they do not pile up.

@@ -63,6 +63,7 @@ def cast() -> list[Program]:
     analyst = ["-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]
     courier = ["-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]
     trainer = ["-Q", "training", "--concurrency=1", "-n", "trainer@%h"]
+    steward = ["-Q", "upkeep", "--concurrency=2", "-n", "steward@%h"]
     # What a training has loaded is given back when it is through.
     trainer += ["--max-memory-per-child=600000"]
     programs = [
@@ -70,6 +71,7 @@ def cast() -> list[Program]:
         Program("analyst", [*worker, *analyst], niceness=BEHIND_THE_LISTENER),
         Program("courier", [*worker, *courier], niceness=BEHIND_THE_LISTENER),
         Program("herald", [*worker, "-Q", "alerts", "--concurrency=2", "-n", "herald@%h"]),
+        Program("steward", [*worker, *steward], niceness=BEHIND_THE_LISTENER),
         Program("trainer", [*worker, *trainer], niceness=BEHIND_EVERYBODY),
         Program("sweeper", beat),
         Program("desk", desk),

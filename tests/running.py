@@ -20,6 +20,7 @@ ROLES = {
     "analyst": "-Q analysis",
     "courier": "-Q delivery",
     "herald": "-Q alerts",
+    "steward": "-Q upkeep",
     "trainer": "-Q training",
     "sweeper": "gateway beat",
     "desk": "gunicorn",

@@ -26,7 +26,7 @@ def test_the_same_tests_pass_on_postgresql(postgres_url: str) -> None:
             "tests/gateway/test_leases.py",
             "tests/gateway/test_ingest.py",
             "tests/gateway/test_pipeline.py",
-            "tests/gateway/test_custody.py::test_couriers_that_come_at_once_tell_each_sender_once",
+            "tests/gateway/test_custody.py::test_stewards_that_come_at_once_tell_each_sender_once",
             "tests/gateway/test_reviewing.py::test_orders_that_come_at_once_are_numbered_and_all_reported",
             "tests/gateway/test_reviewing.py::test_a_review_that_is_ordered_while_the_last_report_goes_out_is_not_lost",
             "tests/webadmin/test_curation.py",

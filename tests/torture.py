@@ -4,12 +4,12 @@
     python tests/torture.py --kills 200 --seed 1 --postgresql
 
 A stream of ECGs goes to a real gateway and on to two archives, while `kill -9` ends one process
-after another: Listener, Analyst, Courier, Herald, Sweeper, Desk, broker, the supervisor with all of
-them, and with ``--postgresql`` the database. One archive is a real one that is stopped and frozen
-now and then, the other goes through every fault an archive can have. What was not answered with
-Success is sent again, and now and then what was. In the end every ECG has exactly one pair of
-reports in either archive, and the spool, the rows and their trails agree. It ends by itself, and
-with status 1 where that is not so.
+after another: Listener, workers, Sweeper, Desk, broker, the supervisor with all of them, and with
+``--postgresql`` the database. One archive is a real one that is stopped and frozen now and then,
+the other goes through every fault an archive can have. What was not answered with Success is sent
+again, and now and then what was. In the end every ECG has exactly one pair of reports in either
+archive, and the spool, the rows and their trails agree. It ends by itself, and with status 1 where
+that is not so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the network looked, for the reading page: asked for here, drawn by an Analyst."""
+"""Where the network looked, for the reading page: asked for here, drawn by a Steward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webadmin import reading_list
 def map_view(request: HttpRequest, pk: int, key: str) -> HttpResponseBase:
     """Answer with the layer of a finding (200), that it is being drawn (202), or why not (422).
 
-    A POST has it drawn. The web process loads no network: an Analyst draws.
+    A POST has it drawn. The web process loads no network: a Steward draws.
     """
     instance = get_object_or_404(Instance, pk=pk)
     if key not in KEYS or instance.model_version_id is None:

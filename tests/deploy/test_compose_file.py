@@ -15,7 +15,7 @@ from deployed import DEPLOY, check_command, variables_explained
 from programs import require
 
 COMPOSE = DEPLOY / "compose.yaml"
-OURS = ("listener", "analyst", "courier", "herald", "trainer", "sweeper", "web")
+OURS = ("listener", "analyst", "courier", "herald", "steward", "trainer", "sweeper", "web")
 
 
 def config(file: Path = COMPOSE, /, **variables: str) -> dict[str, Any]:

@@ -55,7 +55,16 @@ def command_of(service: Path) -> list[str]:
 
 
 def test_there_is_a_unit_for_each_of_the_cast() -> None:
-    assert NAMES == ["analyst", "courier", "desk", "herald", "listener", "sweeper", "trainer"]
+    assert NAMES == [
+        "analyst",
+        "courier",
+        "desk",
+        "herald",
+        "listener",
+        "steward",
+        "sweeper",
+        "trainer",
+    ]
 
 
 def test_systemd_finds_nothing_wrong_with_them(installed: Path) -> None:
@@ -110,7 +119,7 @@ def test_each_unit_has_its_own_limits_and_belongs_to_the_target(service: Path) -
 
 def test_the_units_run_what_the_containers_run() -> None:
     compose = (DEPLOY / "compose.yaml").read_text()
-    for name in ("analyst", "courier", "herald", "trainer", "sweeper"):
+    for name in ("analyst", "courier", "herald", "steward", "trainer", "sweeper"):
         command = " ".join(["celery", *command_of(UNITS / f"ecg-gateway-{name}.service")[1:]])
         (line,) = re.findall(
             rf"^  {name}:.*?command: (?:>-\n)?(.*?)\n    \w", compose, re.MULTILINE | re.DOTALL

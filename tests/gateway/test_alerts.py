@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from couriers import broker, courier
 from desk_rows import analyse, make_alert, make_alert_rule, make_ecg
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -29,6 +28,7 @@ from django.urls import reverse
 from django.utils import timezone
 from programs import eventually, free_port, require
 from pytest_django import Settings
+from workers import broker, worker
 
 from gateway import alerts, doorbell, spool, tasks, webhook
 from gateway import mail as mail_out
@@ -481,7 +481,7 @@ def test_an_alert_waits_behind_no_report(
     make_alert_rule(target=receiver.url)
     ecg = fibrillating()
     # Nobody works on the queue of reports at all.
-    with broker(tmp_path), courier("alerts"):
+    with broker(tmp_path), worker("alerts"):
         assert doorbell.ring(ecg.pk, State.ANALYSED)
         alerts.raise_for(ecg)
         eventually(lambda: Alert.objects.filter(outcome=Alert.Outcome.SENT).exists())

@@ -12,14 +12,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archives import Orthanc
-from couriers import broker, courier
 from django.db import connections
 from django.utils import timezone
 from peers import Program, eventually, free_port, is_listening
@@ -29,6 +28,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pytest_django import Settings
 from same_database import database_url
+from workers import broker, worker
 
 from dicom_node.commitment import SYNTAXES, CommitmentResult, Reference, parse_result
 from dicom_node.contexts import STORAGE_COMMITMENT
@@ -265,7 +265,7 @@ def test_a_result_is_there_within_a_second_after_the_request_was_answered(
 ) -> None:
     monkeypatch.setattr(custody, "HEAD_START_S", 0.2)
     monkeypatch.setattr(doorbell, "_silent_until", 0.0)
-    with Cart() as cart, broker(tmp_path), courier(), listening() as scp:
+    with Cart() as cart, broker(tmp_path), worker("upkeep"), listening() as scp:
         row_uid = send(tmp_path).sop_instance_uid
         assert asked_for(row_uid, port=scp.port) == Status.SUCCESS
         answered_at = time.monotonic()
@@ -295,7 +295,7 @@ def test_a_listener_that_is_killed_right_after_its_answer_loses_no_request(tmp_p
     assert [told(one) for one in cart.heard] == [([uid], {})]
 
 
-def test_a_courier_that_is_killed_while_it_tells_loses_nothing(tmp_path: Path) -> None:
+def test_a_steward_that_is_killed_while_it_tells_loses_nothing(tmp_path: Path) -> None:
     with Cart(hangs=True) as cart:
         uid = send(tmp_path).sop_instance_uid
         assert ask(uid) == Status.SUCCESS
@@ -320,6 +320,32 @@ def test_a_courier_that_is_killed_while_it_tells_loses_nothing(tmp_path: Path) -
         custody.answer_waiting()
     assert the_request().outcome == "answered"
     assert [told(one) for one in cart.heard] == [([uid], {})] * 2
+
+
+def test_a_claim_is_renewed_while_thousands_are_read_and_lost_to_who_asks_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings, "_PAGE", 1)
+    claims, looked_at = [], holdings._looked_at
+
+    def slowly(row: CustodyRequest, page: Sequence[Reference]) -> Iterator[Any]:
+        claims.append(the_request().not_before)
+        if len(claims) == 4:
+            # The sender asks the same anew while its second answer is under way.
+            CustodyRequest.objects.update(attempts=0, not_before=timezone.now())
+        return looked_at(row, page)
+
+    monkeypatch.setattr(holdings, "_looked_at", slowly)
+    with Cart() as cart:
+        uids = [send(tmp_path).sop_instance_uid for _ in range(2)]
+        ask(*uids)
+        custody.answer_waiting()
+        assert len(cart.heard) == 1
+        assert claims[0] < claims[1]
+        CustodyRequest.objects.update(outcome="waiting", attempts=0, not_before=timezone.now())
+        custody.answer_waiting()
+        assert len(cart.heard) == 2, "what was asked anew is told once, by who took it anew"
+    assert (the_request().outcome, the_request().attempts) == ("answered", 1)
 
 
 # --- what we keep ------------------------------------------------------------------------------
@@ -498,7 +524,7 @@ def test_a_sender_that_is_away_costs_one_call_and_ends_after_the_attempts(
     assert all("no connection" in row.last_error for row in rows.all())
 
 
-def test_what_kills_each_of_its_couriers_ends_too(settings: Settings) -> None:
+def test_what_kills_each_of_its_stewards_ends_too(settings: Settings) -> None:
     settings.ECG_ATTEMPTS = 2
     known()
     ask("1.2.3")
@@ -512,7 +538,7 @@ def test_what_kills_each_of_its_couriers_ends_too(settings: Settings) -> None:
     )
 
 
-def test_couriers_that_come_at_once_tell_each_sender_once(tmp_path: Path) -> None:
+def test_stewards_that_come_at_once_tell_each_sender_once(tmp_path: Path) -> None:
     with Cart() as cart:
         uid = send(tmp_path).sop_instance_uid
         for _ in range(8):

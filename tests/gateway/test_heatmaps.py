@@ -1,4 +1,4 @@
-"""Where a network looked is drawn by an Analyst when it is asked for, and shows no patient."""
+"""Where a network looked is drawn by a Steward when it is asked for, and shows no patient."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from couriers import broker, courier
 from desk_people import make_user, signed_in
 from desk_rows import analyse, drawn, make_ecg
 from django.conf import settings as django_settings
@@ -17,6 +16,7 @@ from PIL import Image
 from programs import eventually
 from pytest_django import Settings
 from same_database import database_url
+from workers import broker, worker
 
 from gateway import doorbell, heatmaps, serving
 from gateway.models import Instance
@@ -46,7 +46,7 @@ def read_by_what_ships(row: Instance) -> Instance:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_desk_asks_an_analyst_draws_and_the_layer_lies_on_the_tracing(
+def test_the_desk_asks_a_steward_draws_and_the_layer_lies_on_the_tracing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactional_db: None
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url())
@@ -57,7 +57,7 @@ def test_the_desk_asks_an_analyst_draws_and_the_layer_lies_on_the_tracing(
     browser = signed_in(make_user("looker", "view_instance"))
     address = reverse("reading_map", args=[row.pk, "af"])
     assert browser.get(address).status_code == 202
-    with broker(tmp_path), courier("analysis"):
+    with broker(tmp_path), worker("upkeep"):
         assert browser.post(address).status_code == 202
         eventually(lambda: browser.get(address).status_code != 202, timeout_s=120)
     answer = browser.get(address)
@@ -81,6 +81,30 @@ def test_the_desk_asks_an_analyst_draws_and_the_layer_lies_on_the_tracing(
     assert not outside.any()
     # One hue and how much of it: nothing of the picture, so no name that is printed on it.
     assert len(np.unique(layer[opacity > 0][:, :3], axis=0)) == 1
+
+
+@pytest.mark.django_db
+def test_what_one_is_drawing_another_leaves_alone_unless_it_was_killed(
+    spool_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = analyse(make_ecg(), {"af": 0.93})
+    drawn_now: list[bool] = []
+
+    def draw(instance: Instance, key: str) -> None:
+        drawn_now.append(True)
+        if len(drawn_now) < 4:
+            heatmaps.draw_apart(instance, key)
+
+    monkeypatch.setattr(heatmaps, "_draw_apart", draw)
+    heatmaps.draw_apart(row, "af")
+    assert len(drawn_now) == 1
+    (spool_folder / "heatmaps" / f"{row.pk}-{row.model_version_id}-af.drawing").touch()
+    heatmaps.draw_apart(row, "af")
+    assert len(drawn_now) == 1
+    monkeypatch.setattr(heatmaps, "_LIMIT_S", -1.0)
+    heatmaps.draw_apart(row, "pac")
+    heatmaps.draw_apart(row, "af")
+    assert not list((spool_folder / "heatmaps").iterdir())
 
 
 def test_why_nothing_is_drawn_is_told_and_asked_anew_by_a_post(looker: Client) -> None:

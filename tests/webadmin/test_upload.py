@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from couriers import broker, courier
 from desk_people import make_user, signed_in
 from desk_rows import analyse, reject
 from django.core import signing
@@ -19,6 +18,7 @@ from PIL import Image
 from programs import eventually
 from pydicom import dcmread
 from pytest_django import Settings
+from workers import broker, worker
 from worklists import Worklist, scheduled
 
 from dicom_node.order import Order
@@ -183,7 +183,7 @@ def test_a_courier_asks_the_worklist_and_the_desk_shows_who_it_is(
     worklist.add(item)
     worklist.add(scheduled(patient_id="P-8", accession="ACC-8"))
     worklist.add(scheduled(patient_id="P-8", accession="ACC-9"))
-    with broker(tmp_path_factory.mktemp("valkey")), courier():
+    with broker(tmp_path_factory.mktemp("valkey")), worker("delivery"):
         asked = name(nurse, accession="ACC-7")
         assert asked.status_code == 202
         question = asked.json()["lookup"]

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from couriers import broker, courier
 from desk_people import make_user
 from desk_rows import analyse, reject
 from django.conf import settings as django_settings
@@ -23,6 +22,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from programs import eventually
 from pydicom import dcmread
 from pytest_django.live_server_helper import LiveServer
+from workers import broker, worker
 from worklists import Worklist, scheduled
 
 from gateway import spool
@@ -189,7 +189,7 @@ def test_the_worklist_says_who_it_is_before_anything_can_be_added(
 ) -> None:
     item = scheduled(patient_id="P-7", patient_name="Li^Na=李^娜", accession="ACC-7")
     others = [scheduled(patient_id="P-8", accession=accession) for accession in ("A-8", "A-9")]
-    with Worklist(item, *others) as worklist, broker(tmp_path), courier():
+    with Worklist(item, *others) as worklist, broker(tmp_path), worker("delivery"):
         Peer.objects.create(
             title=worklist.title, host=worklist.host, port=worklist.port, is_worklist=True
         )

@@ -61,7 +61,7 @@ class Command(BaseCommand):
         with archive, supervisor.Supervisor(supervisor.cast(), say=self._quietly()) as running:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: running.interrupt())
-            self._step("starting broker, Listener, Analyst, Courier, Herald, Sweeper and Desk")
+            self._step("starting the broker, the Listener, the workers and the Desk")
             self._wait(running, "the Listener to answer C-ECHO", READY_S, self._listener_answers)
             uids = self._send()
             arrived = self._follow(running, uids, archive)

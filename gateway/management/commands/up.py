@@ -36,7 +36,8 @@ def prepare() -> None:
 class Command(BaseCommand):
     help = (
         "Run the whole gateway on this machine: broker, Listener, Analyst, Courier, Herald, "
-        "Sweeper and Desk. A process that dies is started again. Ctrl-C ends them all. "
+        "Steward, Trainer, Sweeper and Desk. A process that dies is started again. Ctrl-C ends "
+        "them all. "
         "On several machines, or under systemd or compose, run the processes one by one: deploy/."
     )
 

@@ -1,4 +1,4 @@
-"""A broker and a Courier in this process: real messages, a real worker, the test's own database."""
+"""A broker and a worker in this process: real messages, a real worker, the test's own database."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def broker(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def courier(queue: str = "delivery") -> Iterator[None]:
-    """Run a worker of the delivery queue, or of another one, on a thread."""
+def worker(queue: str) -> Iterator[None]:
+    """Run a worker of one queue on a thread."""
     app.loader.import_default_modules()
     with start_worker(
         app, pool="solo", perform_ping_check=False, queues=[queue], loglevel="WARNING"
