@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import beat_embedded_init, worker_process_init
 
 from gateway.parent import die_with_parent
 
@@ -24,6 +24,7 @@ app.autodiscover_tasks(["webadmin"], related_name="auditing")
 
 
 @worker_process_init.connect
+@beat_embedded_init.connect
 def _end_with_the_worker(**_: Any) -> None:
     """A child whose worker was killed would go on with work that another has taken up."""
     die_with_parent()

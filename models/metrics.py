@@ -120,12 +120,12 @@ def resamples(
     return samples
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """95 % interval of bootstrap values; NaN when most samples could not carry the figure."""
+def interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Interval of bootstrap values; NaN when most samples could not carry the figure."""
     finite = np.array([value for value in values if np.isfinite(value)])
     if len(finite) < 0.5 * max(1, len(values)):
         return (NAN, NAN)
-    low, high = np.quantile(finite, [0.025, 0.975])
+    low, high = np.quantile(finite, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return (float(low), float(high))
 
 

@@ -67,6 +67,7 @@ def evaluated(candidate: ModelVersion, training_set: TrainingSet, **values: Any)
         "positives": 12,
         "negatives": 30,
         "is_judged": True,
+        "verdict": "better",
         "difference": 0.04,
         "difference_interval": [0.01, 0.07],
         "candidate": FIGURES,

@@ -123,7 +123,7 @@ def record(
 def record_list(request: HttpRequest, rows: Iterable[Model], *, kind: str, search: str) -> None:
     """Write down that a list was shown: which rows, and what was searched for.
 
-    A list of one patient alone is found by that patient; the others by the rows they show.
+    A list of one patient alone is found by that patient; the others by the ECGs they show.
     """
     shown = list(rows)
     found = [_identify(row) for row in shown] if search else []
@@ -139,6 +139,7 @@ def record_list(request: HttpRequest, rows: Iterable[Model], *, kind: str, searc
         subject=f"{kind}s",
         search=search,
         shown=[row.pk for row in shown],
+        ecgs=sorted({ecg for row in shown if (ecg := _ecg_of(row)) is not None}),
         **one,
     )
 
@@ -200,6 +201,13 @@ def _identify(row: Model) -> dict[str, str]:
         "accession_number": study.accession_number,
         "uid": uid or study.study_instance_uid,
     }
+
+
+def _ecg_of(row: Model) -> int | None:
+    if isinstance(row, Instance):
+        return int(row.pk)
+    number = getattr(getattr(row, "report", row), "instance_id", None)
+    return None if number is None else int(number)
 
 
 def _was_seen(actor: str, subject: str, detail: dict[str, Any]) -> bool:

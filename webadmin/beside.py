@@ -35,16 +35,16 @@ class Row:
     difference_interval: str
     auroc: Pair
     auprc: Pair
+    sensitivity: Pair
+    specificity: Pair
     sensitivity_at_95: Pair
-    f1: Pair
     calibration_error: Pair
 
 
 def rows(results: Figures) -> list[Row]:
     """Return the findings of an evaluation in the order of the labels."""
-    margin = float(results["margins"]["auroc"])
     return [
-        _row(label.meaning, results["findings"][label.key], margin)
+        _row(label.meaning, results["findings"][label.key])
         for label in LABELS
         if label.key in results["findings"]
     ]
@@ -69,31 +69,30 @@ def _both(of: Figures, pattern: str) -> str:
     )
 
 
-def _row(meaning: str, found: Figures, margin: float) -> Row:
+def _row(meaning: str, found: Figures) -> Row:
     low, high = found["difference_interval"]
     return Row(
         meaning=meaning,
         counts=f"{found['positives']} / {found['negatives']}",
-        badge=_badge(found, margin),
+        badge=_badge(found["verdict"]),
         difference=_signed(found["difference"]),
         difference_interval="" if low is None else f"{low:+.3f} … {high:+.3f}",
         auroc=_pair(found, "auroc"),
         auprc=_pair(found, "auprc"),
+        sensitivity=_pair(found, "sensitivity"),
+        specificity=_pair(found, "specificity"),
         sensitivity_at_95=_pair(found, "sensitivity_at_95"),
-        f1=_pair(found, "f1"),
         calibration_error=_pair(found, "calibration_error"),
     )
 
 
-def _badge(found: Figures, margin: float) -> Badge:
-    low = found["difference_interval"][0]
-    if not found["is_judged"]:
-        return Badge(_("not judged: too few"), "quiet", "remove")
-    if found["difference"] < -margin:
-        return Badge(_("worse"), "bad", "arrow_downward")
-    if low is not None and low > 0:
-        return Badge(_("better"), "good", "arrow_upward")
-    return Badge(_("as good"), "quiet", "drag_handle")
+def _badge(verdict: str) -> Badge:
+    return {
+        "better": Badge(_("better"), "good", "arrow_upward"),
+        "as good": Badge(_("as good"), "quiet", "drag_handle"),
+        "worse": Badge(_("worse"), "bad", "arrow_downward"),
+        "unjudged": Badge(_("not judged: too few"), "quiet", "remove"),
+    }[verdict]
 
 
 def _pair(found: Figures, name: str) -> Pair:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
@@ -17,7 +19,7 @@ from gateway.outputs import Output
 from webadmin import trail, words
 from webadmin.audit import Action
 from webadmin.chained import BY_TABLE, SOURCES, Source
-from webadmin.models import AuditLink, Label, Reading
+from webadmin.models import AuditLink, Deed, Label, Reading
 
 Values = Mapping[str, Any]
 
@@ -157,11 +159,25 @@ def search(links: QuerySet[AuditLink], word: str) -> QuerySet[AuditLink]:
         if source.name == "deed":
             uids = [word, *ecgs.values()]
             rows |= Q(patient_id=word) | Q(accession_number=word) | Q(uid__in=uids)
+            if ecgs:
+                rows |= Q(pk__in=_lists_of(list(ecgs)))
         if source.name in ("disposal", "association"):
             rows |= Q(uid=word)
         if rows:
             kept |= of_rows(source, rows)
     return links.filter(kept)
+
+
+def _lists_of(ecgs: list[int]) -> list[int]:
+    """Return the lists that showed one of these ECGs, the latest."""
+    lists = Deed.objects.filter(action=Action.LISTED).annotate(
+        ecgs=Cast(KeyTextTransform("ecgs", "detail"), TextField())
+    )
+    # A list is written as [1, 2, 3] by one database and as [1,2,3] by the other; neither can look
+    # into it as the other does.
+    one_of = "|".join(map(str, ecgs))
+    found = lists.filter(ecgs__regex=rf"[\[ ,]({one_of})[,\]]").order_by("-pk")
+    return list(found.values_list("pk", flat=True)[:FEW])
 
 
 def of_rows(source: Source, rows: Q) -> Q:

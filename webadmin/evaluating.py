@@ -91,26 +91,26 @@ def evaluate(
         )
         for side, loaded in zip(answers, two, strict=True)
     )
-    ended = contest(ours, theirs, truth, Margins())
-    results = {**ended.results, "missing": len(items) - len(read)}
-    evaluation = Evaluation.objects.create(
-        training_set=training_set,
-        candidate=candidate,
-        champion=champion,
-        results=results,
-        is_better=ended.is_better,
-        reasons=list(ended.reasons),
-    )
-    _tell_in_card(candidate, results)
-    audit.record(
-        "evaluate",
-        actor=_name(actor),
-        subject=evaluation,
-        candidate=str(candidate),
-        champion=str(champion),
-        training_set=training_set.name,
-        is_better=ended.is_better,
-    )
+    ended = contest(ours, theirs, truth, Margins(), missing=len(items) - len(read))
+    _tell_in_card(candidate, ended.results)
+    with transaction.atomic():
+        evaluation = Evaluation.objects.create(
+            training_set=training_set,
+            candidate=candidate,
+            champion=champion,
+            results=ended.results,
+            is_better=ended.is_better,
+            reasons=list(ended.reasons),
+        )
+        audit.record(
+            "evaluate",
+            actor=_name(actor),
+            subject=evaluation,
+            candidate=str(candidate),
+            champion=str(champion),
+            training_set=training_set.name,
+            is_better=ended.is_better,
+        )
     log.info("evaluated", evaluation=evaluation.pk, is_better=ended.is_better)
     return evaluation
 

@@ -5,8 +5,8 @@ rows, laid level, grey. Nothing of the picture outside the tracing is carried ov
 stands close reaches into the cut; above the first row and below the last, every dark thing that is
 no part of a trace is therefore painted over, the names of the leads there included.
 
-A page of two rows is told from half a page by the names of its leads. Of such a page, only what the
-cut goes through is painted over.
+A page of two rows is told from half a page by the names of its leads, and no rule tells these from
+the name of a patient. Such a page does not leave.
 
 Source: DICOM PS3.15 Annex E, Clean Pixel Data Option. A person looks at a few pictures before an
 export leaves, since no rule sees a name that somebody wrote across the waves.
@@ -66,7 +66,8 @@ def mask(page: Page) -> Masked:
     Raises
     ------
     NotReadable
-        The rows of the page are not found again, so that nobody can say what is beyond them.
+        The rows of the page are not found again, so that nobody can say what is beyond them, or
+        there are too few of them.
     """
     cut = _scaled(page.grey)
     paper = int(np.median(cut[::4, ::4]))
@@ -99,16 +100,14 @@ def _beyond_rows(cut: Raster) -> npt.NDArray[np.bool_]:
         raise NotReadable("expected dark traces on light paper")
     clear, traces = _traces(ink)
     baselines = traces.rows.baselines
-    if not len(baselines):
-        raise NotReadable("no rows of trace")
+    if len(baselines) < _ROWS_WITHOUT_NAMES:
+        raise NotReadable("print on a page of one or two rows may be a name")
     rows, columns = clear.shape
     near = max(1, round(_NEAR_TRACE_SHARE * columns))
     kept = _on_baselines(traces, near)
     strange = (clear > _INK_SHARE * ink.darkest) & ~kept
     off = round(_OFF_BASELINE_SHARE * (traces.rows.pitch or rows))
     strange[max(0, baselines[0] - off) : baselines[-1] + off] = False
-    if len(baselines) < _ROWS_WITHOUT_NAMES:
-        strange = _cut_through(strange)
     # The soft edge of a letter is fainter than its middle, and can still be read.
     wiped = (cv2.dilate(strange.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~kept
     size = (cut.shape[1], cut.shape[0])
@@ -139,10 +138,3 @@ def _traces(ink: Ink) -> tuple[Raster, Traces]:
         return clear, find_traces(clear, ink.darkest)
     except NotReadable:
         return ink.darkness, find_traces(ink.darkness, ink.darkest)
-
-
-def _cut_through(strange: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return what of it touches the upper or the lower edge."""
-    _, labels = cv2.connectedComponents(strange.astype(np.uint8))
-    touching = np.union1d(labels[:2], labels[-2:])
-    return np.asarray(np.isin(labels, touching[touching > 0]))

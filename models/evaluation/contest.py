@@ -9,13 +9,21 @@ The rule
 * A finding with fewer than ten ECGs that show it, or that do not, is not judged. What cannot be
   judged must be answered as before, or a network could forget it unseen.
 * No judged finding may have an AUROC lower by more than the margin.
-* At least one must be better: its paired 95 % interval lies above zero.
+* Readers see verdicts: at its own threshold no judged finding may be found less often (sensitivity)
+  or called wrongly more often (specificity) by more than the margin.
+* At least one must be better: its paired interval lies above zero. The more findings are judged,
+  the wider is the interval that decides (Bonferroni): one of ten that are all alike would look
+  better by chance once in four or five evaluations.
 * The calibration is kept: the mean error over the judged findings is not larger by more than the
-  margin.
+  margin, nor that of any of them by more than the margin and than chance explains.
 * What is refused is not more by more than the margin: who answers the easy ones alone looks good.
+* Nearly all ECGs of the set could be read: what is left of a set judges something else.
+
+"Worse" is the figure itself, not its interval: on few ECGs an interval would excuse any loss. What
+may be worse, by the interval, is said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -33,20 +41,27 @@ from models.metrics import (
     share,
 )
 
+DRAWS: Final = 2000
+"""Bootstrap samples of a difference: the interval that decides lies far out."""
+
 _MEANINGS: Final = {label.key: label.meaning for label in LABELS}
 
 
 @dataclass(frozen=True)
 class Margins:
-    """By how much a candidate may fall behind: AUROC, calibration error, share refused; 0..1.
+    """By how much a candidate may fall behind; each 0..1.
 
-    ``unjudged``: by how much the probability of a finding that is not judged may differ on any one.
+    ``auroc``, ``calibration`` (error) and ``refused`` (share) as they are called; ``verdicts``:
+    sensitivity and specificity; ``unjudged``: by how much the probability of a finding that is not
+    judged may differ on any one; ``missing``: the share of ECGs that could not be read.
     """
 
     auroc: float = 0.01
+    verdicts: float = 0.05
     calibration: float = 0.01
     refused: float = 0.01
     unjudged: float = 0.05
+    missing: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,10 @@ class Contest:
     Attributes
     ----------
     results : dict
-        Plain JSON: ``ecgs``, ``answered``, ``refused``, ``margins``, ``calibration``, and
-        ``findings`` by key, each with the figures of both, the paired difference and its interval.
+        Plain JSON: ``ecgs``, ``missing``, ``answered``, ``refused``, ``margins``, ``calibration``,
+        and ``findings`` by key, each with the figures of both, the paired difference and its
+        intervals, of 95 % and the one that decides, and a ``verdict``: ``better``, ``as good``,
+        ``worse`` or ``unjudged``.
     is_better : bool
         Whether the rule is met.
     reasons : tuple of str
@@ -77,8 +94,20 @@ class Contest:
     reasons: tuple[str, ...]
 
 
-def contest(candidate: Side, champion: Side, truth: Truth, margins: Margins) -> Contest:
-    """Compare two networks on the same ECGs and apply the rule."""
+def contest(
+    candidate: Side, champion: Side, truth: Truth, margins: Margins, *, missing: int = 0
+) -> Contest:
+    """Compare two networks on the same ECGs and apply the rule.
+
+    Parameters
+    ----------
+    candidate, champion
+    truth
+        Of the ECGs that both were given.
+    margins
+    missing
+        How many ECGs of the set could be given to neither.
+    """
     rows = np.flatnonzero(candidate.answers.answered & champion.answers.answered)
     found = {key: _finding(key, candidate, champion, truth, rows) for key in KEYS}
     judged = [key for key in KEYS if found[key]["is_judged"]]
@@ -90,12 +119,32 @@ def contest(candidate: Side, champion: Side, truth: Truth, margins: Margins) -> 
         "candidate": share(~candidate.answers.answered),
         "champion": share(~champion.answers.answered),
     }
+    level = 1.0 - 0.05 / max(1, len(judged))
+    for key in KEYS:
+        found[key]["deciding_interval"] = interval(found[key].pop("drawn"), level=level)
+    worse = {key: list(_worse(key, found[key], margins)) for key in judged}
+    better = [key for key in judged if _is_above_zero(found[key]["deciding_interval"])]
+    for key in KEYS:
+        found[key]["verdict"] = (
+            "unjudged"
+            if key not in judged
+            else "worse"
+            if worse[key]
+            else "better"
+            if key in better
+            else "as good"
+        )
     against = [
-        *_worse(found, judged, margins),
-        *_beyond("the calibration error", calibration, margins.calibration),
+        *(reason for reasons in worse.values() for reason in reasons),
+        *_beyond("the mean calibration error", calibration, margins.calibration),
         *_beyond("the share of ECGs refused", refused, margins.refused),
     ]
-    better = [key for key in judged if _is_above_zero(found[key]["difference_interval"])]
+    gone = missing / max(1, missing + len(truth.patients))
+    if gone > margins.missing:
+        against.append(
+            f"{missing} of the {missing + len(truth.patients)} ECGs cannot be read any more: "
+            "the rest is another set."
+        )
     if not judged:
         against.append(
             f"No finding has {MARK_POSITIVES} ECGs that show it and as many that do not: "
@@ -117,6 +166,7 @@ def contest(candidate: Side, champion: Side, truth: Truth, margins: Margins) -> 
     results: dict[str, Any] = plain(
         {
             "ecgs": len(truth.patients),
+            "missing": missing,
             "patients": len(set(truth.patients)),
             "answered": len(rows),
             "refused": refused,
@@ -151,7 +201,7 @@ def _finding(
     drawn = [
         column_auroc(candidate.answers.probability, truth, key, own[sample])
         - column_auroc(champion.answers.probability, truth, key, own[sample])
-        for sample in (resamples(patients) if min(positives, negatives) >= 2 else [])
+        for sample in (resamples(patients, count=DRAWS) if min(positives, negatives) >= 2 else [])
     ]
     return {
         "positives": positives,
@@ -160,6 +210,7 @@ def _finding(
         "largest_change": _largest_change(column, candidate, champion, rows),
         "difference": difference,
         "difference_interval": interval(drawn),
+        "drawn": drawn,
         **out,
     }
 
@@ -179,12 +230,25 @@ def _forgotten(found: Mapping[str, Any], judged: list[str], margins: Margins) ->
     ]
 
 
-def _worse(found: Mapping[str, Any], judged: list[str], margins: Margins) -> list[str]:
-    return [
-        f"{_MEANINGS[key]} is worse by more than {margins.auroc:g}{_told(found[key])}."
-        for key in judged
-        if found[key]["difference"] < -margins.auroc
-    ]
+def _worse(key: str, found: Mapping[str, Any], margins: Margins) -> Iterator[str]:
+    """Yield in what a candidate is worse at one judged finding."""
+    meaning, ours, theirs = _MEANINGS[key], found["candidate"], found["champion"]
+    if found["difference"] < -margins.auroc:
+        yield f"{meaning} is worse by more than {margins.auroc:g}{_told(found)}."
+    for figure in ("sensitivity", "specificity"):
+        if theirs[figure] - ours[figure] > margins.verdicts:
+            yield (
+                f"{meaning}: the {figure} at the threshold falls from {theirs[figure]:.2f} to "
+                f"{ours[figure]:.2f}, by more than {margins.verdicts:g}."
+            )
+    by_chance = ours["calibration_error_by_chance"]
+    excused = max(theirs["calibration_error"], by_chance)
+    if ours["calibration_error"] - excused > margins.calibration:
+        yield (
+            f"{meaning}: the calibration error rises from {theirs['calibration_error']:.3f} to "
+            f"{ours['calibration_error']:.3f}, by more than {margins.calibration:g} and than "
+            f"chance explains ({by_chance:.3f})."
+        )
 
 
 def _beyond(what: str, of: Mapping[str, float], margin: float) -> list[str]:

@@ -109,10 +109,61 @@ def test_who_tells_apart_better_and_is_sure_of_what_is_wrong_is_not_better() -> 
     assert any("calibration error rises" in reason for reason in found.reasons)
 
 
+def test_a_finding_that_alone_says_what_is_not_seen_is_not_hidden_by_the_mean() -> None:
+    of = truth(dict.fromkeys(KEYS[:4], 40))
+    champion = side(of, {KEYS[0]: 1.5})
+    drifted = side(of, {KEYS[0]: 0.2})
+    drifted.answers.probability[:, index_of(KEYS[1])] = np.where(of.targets[:, 0] > 0, 0.8, 0.2)
+    found = contest(drifted, champion, of, Margins(calibration=0.05))
+    assert not found.is_better
+    (reason,) = [one for one in found.reasons if "calibration" in one]
+    assert "than chance explains" in reason
+    assert found.results["findings"][KEYS[1]]["verdict"] == "worse"
+    assert found.results["findings"][KEYS[0]]["verdict"] == "better"
+
+
+@pytest.mark.parametrize(("figure", "moved"), [("sensitivity", -0.4), ("specificity", 0.4)])
+def test_who_ranks_as_well_but_calls_otherwise_is_not_better(figure: str, moved: float) -> None:
+    of = truth({"af": 40, "clbbb": 30})
+    caller = side(of, {"af": 0.2})
+    column = index_of("clbbb")
+    # A fifth of them slide over the threshold together with their neighbours: no rank changes.
+    rows = np.flatnonzero((of.targets[:, column] > 0) == (figure == "sensitivity"))
+    caller.answers.probability[rows, column] += moved
+    caller.answers.probability[rows[::5], column] += 0.1 * np.sign(moved)
+    found = contest(caller, side(of, {"af": 1.5}), of, Margins(calibration=1.0))
+    assert found.results["findings"]["clbbb"]["difference"] == 0
+    assert not found.is_better
+    assert f"the {figure} at the threshold falls" in found.reasons[0]
+
+
+def test_the_more_findings_are_judged_the_surer_it_has_to_be() -> None:
+    """Of ten that are alike one looks better by chance oftener than of one."""
+    found = {}
+    for judged in (("af",), KEYS):
+        of = truth(dict.fromkeys(judged, 30))
+        two = side(of, {"af": 0.45}), side(of, {"af": 0.6}, seed=2)
+        found[judged] = contest(*two, of, Margins(verdicts=1.0, calibration=1.0))
+        low, _ = found[judged].results["findings"]["af"]["difference_interval"]
+        assert low > 0, "by the interval that is shown it is better in both"
+    assert found["af",].is_better
+    assert not found[KEYS].is_better
+    assert found[KEYS].results["findings"]["af"]["verdict"] == "as good"
+
+
+def test_what_is_left_of_a_set_is_another_set() -> None:
+    of = truth({"af": 40})
+    two = side(of, {"af": 0.2}), side(of, {"af": 1.5})
+    assert contest(*two, of, Margins(), missing=4).is_better
+    found = contest(*two, of, Margins(), missing=5)
+    assert not found.is_better
+    assert found.reasons[0].startswith("5 of the 85 ECGs cannot be read any more")
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.2])
 def test_the_margin_is_what_may_be_lost(margin: float) -> None:
     of = truth({"af": 40, "clbbb": 30})
     both = side(of, {"af": 0.1, "clbbb": 0.5}), side(of, {"af": 1.5})
-    found = contest(*both, of, Margins(auroc=margin, calibration=1.0))
+    found = contest(*both, of, Margins(auroc=margin, verdicts=1.0, calibration=1.0))
     assert found.is_better == (margin > 0)
     assert found.results["margins"]["auroc"] == margin

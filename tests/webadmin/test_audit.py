@@ -77,7 +77,7 @@ def test_a_list_names_what_it_showed_and_whom_it_was_searched_for(
     every, one = deeds(Action.LISTED)
     assert sorted(every.detail["shown"]) == sorted([ecg.pk, other.pk])
     assert every.patient_id == ""
-    assert one.detail == {"search": "7341902", "shown": [ecg.pk]}
+    assert one.detail == {"search": "7341902", "shown": [ecg.pk], "ecgs": [ecg.pk]}
     assert (one.patient_id, one.accession_number) == ("7341902", "ECG-26-1")
 
 

@@ -80,6 +80,21 @@ def test_everything_about_one_ecg_is_found(auditor: Client, ecg: Instance, by: s
     assert found.count("arrived by C-STORE") == 1
 
 
+def test_who_saw_a_patient_in_a_list_of_many_is_found(auditor: Client, ecg: Instance) -> None:
+    make_ecg(patient_id="P2")
+    engineer = signed_in(make_user("wren", "view_instance", "view_delivery"))
+    engineer.get(reverse("admin:gateway_delivery_changelist"))
+    chain.extend()
+    assert listed(auditor, q="wren 7341902") == ["Listed"]
+    assert listed(auditor, q="wren P2") == []
+    engineer.get(reverse("admin:gateway_instance_changelist"))
+    chain.extend()
+    assert listed(auditor, q="wren 7341902") == ["Listed"] * 2
+    assert listed(auditor, q="wren P2") == ["Listed"]
+    deed = Deed.objects.filter(actor="wren", action="list").latest("pk")
+    assert deed.detail["ecgs"] == sorted(Instance.objects.values_list("pk", flat=True))
+
+
 def test_what_one_person_did_is_found_and_narrowed(auditor: Client, ecg: Instance) -> None:
     assert listed(auditor, q="ada") == ["Looked at"]
     assert listed(auditor, q="ada 7341902") == ["Looked at"]

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -230,9 +231,7 @@ class InstanceAdmin(MachineFacts[Instance]):
             return self._ask_to_resume(request, failed)
         resumed = 0
         for instance in failed.order_by("pk").iterator(chunk_size=500):
-            if leases.resume(instance, actor=_person(request)):
-                audit.record(audit.Action.RESUMED, request=request, subject=instance)
-                resumed += 1
+            resumed += _resumed(instance, request)
         for state in WAITING:
             doorbell.ring(0, state)
         messages.success(request, _("%d resumed.") % resumed)
@@ -261,11 +260,18 @@ class InstanceAdmin(MachineFacts[Instance]):
 
 def resume(instance: Instance, request: HttpRequest) -> bool:
     """Set a failed instance going again in the name of the person who asked."""
-    if not leases.resume(instance, actor=_person(request)):
+    if not _resumed(instance, request):
         return False
-    audit.record(audit.Action.RESUMED, request=request, subject=instance)
     doorbell.ring(instance.pk, State(instance.state))
     return True
+
+
+@transaction.atomic
+def _resumed(instance: Instance, request: HttpRequest) -> bool:
+    is_resumed = leases.resume(instance, actor=_person(request))
+    if is_resumed:
+        audit.record(audit.Action.RESUMED, request=request, subject=instance)
+    return is_resumed
 
 
 def _person(request: HttpRequest) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, IntegerField, QuerySet, Value
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -205,18 +206,21 @@ class ModelVersionAdmin(MachineFacts[ModelVersion]):
         if not self.has_shadow_permission(request):
             raise PermissionDenied
         row = get_object_or_404(ModelVersion, pk=pk)
-        if request.POST.get("shadow") == "off":
-            shadow.stop(row)
+        asked = request.POST.get("shadow", "on")
+        if asked == "off":
+            with transaction.atomic():
+                shadow.stop(row)
+                audit.record("change", request=request, subject=row, shadow=asked)
             said = _("%(network)s reads along no longer; what it has read stays.")
         else:
             try:
-                shadow.start(row)
+                with transaction.atomic():
+                    shadow.start(row)
+                    audit.record("change", request=request, subject=row, shadow=asked)
             except ArtifactError as error:
                 messages.error(request, str(error))
                 return redirect("admin:gateway_modelversion_change", pk)
             said = _("%(network)s reads along from now on; nothing it says is sent.")
-        asked = request.POST.get("shadow", "on")
-        audit.record("change", request=request, subject=row, shadow=asked)
         messages.success(request, said % {"network": row})
         return redirect("admin:gateway_modelversion_change", pk)
 

@@ -131,6 +131,10 @@ class Command(BaseCommand):
         self.stdout.write(f"{done.count} ECGs written to {options['folder']}.")
         for reason, count in done.left_out.items():
             self.stdout.write(f"left out: {count}, {reason}")
+        self.stdout.write(
+            "Look at the pictures before they leave: no rule sees a name that somebody wrote "
+            "across the waves."
+        )
 
     def _say(self, counts: dict[str, dict[str, int]]) -> None:
         names = [split.value for split in TrainingItem.Split]
