@@ -9,7 +9,9 @@ first; an ECG whose bytes have aged out meanwhile is left out.
 from __future__ import annotations
 
 import functools
+import itertools
 import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -18,14 +20,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from dicom_node.errors import ImageError
 from gateway import network, pages, serving
 from gateway.analysis import findings
 from gateway.leases import TEXT_LENGTH, claimable
 from gateway.models import Finding, Instance, ModelVersion, ShadowReading
 from gateway.reading import read_objects
 from gateway.retention import picture_file
-from gateway.spool import SpoolError
 from gateway.states import State
 from gateway.watchdog import watched
 from models.artifact import ArtifactError
@@ -42,17 +42,30 @@ def read_along() -> int:
     """Read along on what was not yet; return how many ECGs were."""
     until = time.monotonic() + SHARE * max(1.0, settings.ECG_SWEEP_S)
     read = 0
+    for instance, loaded in _in_turn(_loaded()):
+        if time.monotonic() >= until or claimable(State.RECEIVED, timezone.now()).exists():
+            break
+        read += _read(instance, loaded)
+    return read
+
+
+def _loaded() -> list[network.Network]:
+    found = []
     for version in in_shadow():
         try:
-            loaded = _load(version.pk, version.shadow_since)
+            found.append(_load(version.pk, version.shadow_since))
         except (ArtifactError, OSError) as error:
             log.error("network in shadow not loaded", version=str(version), error=str(error))
-            continue
-        for instance in unread(version)[:CHOSEN_AT_ONCE]:
-            if time.monotonic() >= until or claimable(State.RECEIVED, timezone.now()).exists():
-                return read
-            read += _read(instance, loaded)
-    return read
+    return found
+
+
+def _in_turn(networks: Sequence[network.Network]) -> Iterator[tuple[Instance, network.Network]]:
+    """Yield ECGs for each network in turn, so that none waits until another has read them all."""
+    lists = [unread(one.version)[:CHOSEN_AT_ONCE] for one in networks]
+    for rank in itertools.zip_longest(*lists):
+        for instance, loaded in zip(rank, networks, strict=True):
+            if instance is not None:
+                yield instance, loaded
 
 
 def in_shadow() -> QuerySet[ModelVersion]:
@@ -114,7 +127,8 @@ def _read(instance: Instance, loaded: network.Network) -> int:
             found = list(pages.pages(picture_file(instance)))
             reading = read_objects([found], loaded.predictor.classify)[0]
         reason = reading.reason or ""
-    except (ImageError, SpoolError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (whatever a decoder or a network does)
+        log.warning("not read along", instance=instance.pk, error=repr(error))
         reason = f"{type(error).__name__}: {error}"
     with transaction.atomic():
         row.read_at, row.reason = timezone.now(), reason[:TEXT_LENGTH]
