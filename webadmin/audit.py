@@ -14,8 +14,10 @@ A Deed holds identifiers of patients, because it has to be found by them, and no
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final
 
 from axes.signals import user_locked_out
@@ -90,7 +92,8 @@ def record(
     request
         Where it was asked for; by default the one that is being answered, if any.
     actor
-        Who, where no request says it: the name of a user, or of a command.
+        Who, where no request says it: the name of a user, or of a command; by default of the one
+        that runs.
     subject
         The row it was about. Patient, accession number and UID are filled in from what the row
         leads to.
@@ -106,7 +109,10 @@ def record(
     request = request or present_request.get()
     found = _identify(subject) if isinstance(subject, Model) else {}
     found |= {name: str(detail.pop(name)) for name in _IDENTIFIERS if name in detail}
-    who = actor or (request.user.get_username() if request and hasattr(request, "user") else "")
+    if request is None:
+        who = actor or _command()
+    else:
+        who = actor or (request.user.get_username() if hasattr(request, "user") else "")
     what = named(subject) if isinstance(subject, Model) else subject or ""
     if action == Action.VIEWED and _was_seen(who, what, detail):
         return None
@@ -154,6 +160,12 @@ def record_small_picture(request: HttpRequest, instance: Instance) -> None:
     )
     if not any(instance.pk in detail["shown"] for detail in lists.values_list("detail", flat=True)):
         record(Action.VIEWED, request=request, subject=instance)
+
+
+def _command() -> str:
+    """Return the command of manage.py that runs; empty in every other process."""
+    program, *words = sys.argv
+    return f"manage.py {words[0]}" if Path(program).name == "manage.py" and words else ""
 
 
 def is_of_patient(row: Model) -> bool:

@@ -267,7 +267,10 @@ def test_every_role_has_the_actions_it_may_do_and_no_other(people: dict[str, Use
 # --- the groups -----------------------------------------------------------------------------------
 
 
-def test_the_command_makes_the_roles_and_brings_them_back(db: None) -> None:
+def test_the_command_makes_the_roles_and_brings_them_back(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/opt/ecg-gateway/manage.py", "roles"])
     out = io.StringIO()
     call_command("roles", stdout=out)
     assert out.getvalue().count("made, with") == len(roles.ROLES)
@@ -281,7 +284,8 @@ def test_the_command_makes_the_roles_and_brings_them_back(db: None) -> None:
     assert {
         f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()
     } == roles.ROLES[0].may
-    assert Deed.objects.filter(action="roles", subject=f"group {group.pk}").exists()
+    deeds = Deed.objects.filter(action="roles", subject=f"group {group.pk}")
+    assert set(deeds.values_list("actor", flat=True)) == {"manage.py roles"}
 
 
 def test_duties_are_kept_apart() -> None:
