@@ -53,7 +53,7 @@ PAIR = ["1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.88.33"]
 HARMLESS = ("file without a row", "reception that never ended")
 """What a process leaves that dies between a file and its row: verify sets it aside."""
 
-RECOVERY_S = 240.0
+RECOVERY_S = 600.0
 FROZEN_S = 4.0
 PATIENTS = 7
 """So few that some always wait for another of theirs."""
