@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,13 @@ TRIED: Final = 8
 """Of so many patients one ECG is let go on to find an archive that was away: a Courier's batch."""
 
 BUSY_S: Final = 1.0
-"""So long who finds all lines taken waits before looking again."""
+"""So long who finds all lines taken does something else before looking again."""
+
+PATIENCE_S: Final = 0.5
+"""So long a Courier waits for a line first: a batch is mostly through by then, and what it would
+have to put back and claim anew costs more than that. No longer, for others may be due elsewhere."""
+
+_LOOK_S: Final = 0.02
 
 
 class NotNow(Exception):
@@ -55,12 +62,17 @@ class NotNow(Exception):
         For how long at least.
     is_busy : bool
         It answers, but all its lines, or the one trial, are taken.
+    is_soon_free : bool
+        A line of a Peer that answers is a matter of a moment.
     """
 
-    def __init__(self, reason: str, wait_s: float, *, is_busy: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait_s: float, *, is_busy: bool = False, is_soon_free: bool = False
+    ) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
         self.is_busy = is_busy
+        self.is_soon_free = is_soon_free
 
 
 class Call:
@@ -114,19 +126,36 @@ class Call:
 
 
 @contextmanager
-def call(peer: Peer) -> Iterator[Call]:
+def call(peer: Peer, *, patience_s: float = 0.0) -> Iterator[Call]:
     """Hold one of the lines of `peer` while the block runs; it says how the call went.
+
+    Parameters
+    ----------
+    peer
+    patience_s
+        For how long to wait for a line while the Peer answers.
 
     Raises
     ------
     NotNow
         Its circuit is open, or no line is free.
     """
-    one = dial(peer)
+    one = _dial_patiently(peer, patience_s)
     try:
         yield one
     finally:
         one.end()
+
+
+def _dial_patiently(peer: Peer, patience_s: float) -> Call:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return dial(peer)
+        except NotNow as rest:
+            if not rest.is_soon_free or time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def dial(peer: Peer) -> Call:
@@ -136,7 +165,8 @@ def dial(peer: Peer) -> Call:
         _must_rest(seen)
     line = _take_line(peer)
     if line is None:
-        raise NotNow(f"{peer.max_lines} at once is its limit", BUSY_S, is_busy=True)
+        limit = f"{peer.max_lines} at once is its limit"
+        raise NotNow(limit, BUSY_S, is_busy=True, is_soon_free=seen is None)
     if seen is not None and not _is_first_to_try(seen):
         _mine(line).update(token=None, expires_at=None)
         raise NotNow(seen.reason, BUSY_S, is_busy=True)

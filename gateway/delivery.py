@@ -82,7 +82,7 @@ def _serve(peer: Peer, ready: dict[int, Instance]) -> list[Attempt]:
             stuck |= {row.pk: unsent(row, peer, behind, precedence.BEHIND_S) for row in fresh}
             break
         try:
-            with circuits.call(peer) as call:
+            with circuits.call(peer, patience_s=circuits.PATIENCE_S) as call:
                 sent = send(call, due, patients=patients, renew=lambda: _renew(ready))
         except NotNow as rest:
             stuck |= {row.pk: _left_alone(peer, row, rest) for row in fresh}

@@ -53,7 +53,7 @@ def ring_alert(number: int) -> bool:
 
 
 def ring_custody(number: int, *, in_s: float = 0.0) -> bool:
-    """Tell a Courier that a sender waits to hear what we keep; as :func:`ring`."""
+    """Tell a Steward that a sender waits to hear what we keep; as :func:`ring`."""
     return _send(CUSTODY, number, in_s)
 
 

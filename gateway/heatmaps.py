@@ -10,11 +10,10 @@ It says what the network leaned on. It measures nothing, and is no finding.
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import io
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,17 +97,14 @@ def draw_apart(instance: Instance, key: str) -> None:
     """
     drawing = _path(instance, key).with_suffix(_DRAWING)
     drawing.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        if time.time() - drawing.stat().st_mtime > _LIMIT_S:
-            drawing.unlink()  # whoever drew it was killed
-    try:
-        drawing.touch(exist_ok=False)
-    except FileExistsError:
-        return
-    try:
+    # The lock goes with the process that holds it, whatever ends that.
+    with drawing.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
         if not _path(instance, key).is_file():
             _draw_apart(instance, key)
-    finally:
         drawing.unlink(missing_ok=True)
 
 

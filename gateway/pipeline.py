@@ -22,7 +22,7 @@ from gateway.models import Instance
 from gateway.states import State
 
 COMPOSITION_BATCH = 16
-DELIVERY_BATCH = 8
+DELIVERY_BATCH = 16
 WORK_S = 60.0
 
 

@@ -28,7 +28,6 @@ from gateway.reading import read_objects
 from gateway.retention import picture_file
 from gateway.states import State
 from gateway.watchdog import watched
-from models.artifact import ArtifactError
 
 log = structlog.get_logger(__name__)
 
@@ -43,19 +42,29 @@ def read_along() -> int:
     until = time.monotonic() + SHARE * max(1.0, settings.ECG_SWEEP_S)
     read = 0
     for instance, loaded in _in_turn(_loaded()):
-        if time.monotonic() >= until or claimable(State.RECEIVED, timezone.now()).exists():
+        if time.monotonic() >= until or _is_needed():
             break
         read += _read(instance, loaded)
     return read
 
 
+def _is_needed() -> bool:
+    """Return whether an ECG waits for an Analyst."""
+    return claimable(State.RECEIVED, timezone.now()).exists()
+
+
 def _loaded() -> list[network.Network]:
+    """Return the networks that have something to read, as far as there is time to load them."""
     found = []
     for version in in_shadow():
+        if _is_needed():
+            return []
+        if not unread(version).exists():
+            continue
         try:
             found.append(_load(version.pk, version.shadow_since))
-        except (ArtifactError, OSError) as error:
-            log.error("network in shadow not loaded", version=str(version), error=str(error))
+        except Exception as error:  # noqa: BLE001 (one that cannot be loaded holds up no other)
+            log.error("network in shadow not loaded", version=str(version), error=repr(error))
     return found
 
 

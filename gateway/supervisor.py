@@ -63,7 +63,9 @@ def cast() -> list[Program]:
     analyst = ["-Q", "analysis", "--concurrency=1", "-n", "analyst@%h"]
     courier = ["-Q", "delivery", "--concurrency=2", "-n", "courier@%h"]
     trainer = ["-Q", "training", "--concurrency=1", "-n", "trainer@%h"]
-    steward = ["-Q", "upkeep", "--concurrency=2", "-n", "steward@%h"]
+    # The trail is verified for hours once a night, and a sender may name thousands of objects: one
+    # is left for what a person waits for.
+    steward = ["-Q", "upkeep", "--concurrency=3", "-n", "steward@%h"]
     # What a training has loaded is given back when it is through.
     trainer += ["--max-memory-per-child=600000"]
     programs = [

@@ -28,6 +28,9 @@ from gateway.states import State
 RINGS_A_SWEEP = 8
 AGE_OUT_S = 60.0
 
+CUSTODY_LIMIT_S = 4 * 3600
+"""Of one look at all that a sender names, each object read from the disk."""
+
 
 @shared_task(name="gateway.tasks.analyse")
 def analyse(instance_id: int) -> None:  # noqa: ARG001 (the id is for whoever reads the queue)
@@ -87,14 +90,14 @@ def sweep_proof() -> None:
     prove()
 
 
-@shared_task(name="gateway.tasks.answer_custody")
+@shared_task(name="gateway.tasks.answer_custody", time_limit=CUSTODY_LIMIT_S)
 def answer_custody(number: int) -> None:
-    """Tell senders what we keep of what they sent; the rest after what is delivered now."""
+    """Tell senders what we keep of what they sent; the rest after other upkeep."""
     if custody.answer_waiting():
         answer_custody.delay(number)
 
 
-@shared_task(name="gateway.tasks.sweep_custody")
+@shared_task(name="gateway.tasks.sweep_custody", time_limit=CUSTODY_LIMIT_S)
 def sweep_custody() -> None:
     """Answer the requests whose bell was lost, and those whose time has come again."""
     custody.answer_waiting()

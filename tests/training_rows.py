@@ -40,7 +40,7 @@ def frozen_set(
                 ecg = make_ecg(page(key, 1 + number % DRAWINGS), state=State.DELIVERED)
                 said = {one: "present" if one == key else "absent" for one in KEYS}
                 label = Label.objects.create(
-                    instance=ecg, findings=said, source=Label.Source.SINGLE, decided_by=user
+                    instance=ecg, findings=said, source=Label.Source.IMPORTED, decided_by=user
                 )
                 TrainingItem.objects.create(
                     training_set=made,

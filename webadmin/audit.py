@@ -145,7 +145,7 @@ def record_list(request: HttpRequest, rows: Iterable[Model], *, kind: str, searc
         subject=f"{kind}s",
         search=search,
         shown=[row.pk for row in shown],
-        ecgs=sorted({ecg for row in shown if (ecg := _ecg_of(row)) is not None}),
+        ecgs=sorted(_ecgs_of(shown)),
         **one,
     )
 
@@ -215,11 +215,20 @@ def _identify(row: Model) -> dict[str, str]:
     }
 
 
-def _ecg_of(row: Model) -> int | None:
-    if isinstance(row, Instance):
-        return int(row.pk)
-    number = getattr(getattr(row, "report", row), "instance_id", None)
-    return None if number is None else int(number)
+def _ecgs_of(rows: Iterable[Model]) -> set[int]:
+    """Return the ECGs that rows lead to."""
+    found: set[int] = set()
+    studies = []
+    for row in rows:
+        if isinstance(row, Instance):
+            found.add(row.pk)
+        elif isinstance(row, Study):
+            studies.append(row.pk)
+        elif number := getattr(getattr(row, "report", row), "instance_id", None):
+            found.add(number)
+    if studies:
+        found.update(Instance.objects.filter(study__in=studies).values_list("pk", flat=True))
+    return found
 
 
 def _was_seen(actor: str, subject: str, detail: dict[str, Any]) -> bool:

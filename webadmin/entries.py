@@ -160,7 +160,7 @@ def search(links: QuerySet[AuditLink], word: str) -> QuerySet[AuditLink]:
             uids = [word, *ecgs.values()]
             rows |= Q(patient_id=word) | Q(accession_number=word) | Q(uid__in=uids)
             if ecgs:
-                rows |= Q(pk__in=_lists_of(list(ecgs)))
+                rows |= Q(pk__in=_lists_of(ecgs))
         if source.name in ("disposal", "association"):
             rows |= Q(uid=word)
         if rows:
@@ -168,16 +168,15 @@ def search(links: QuerySet[AuditLink], word: str) -> QuerySet[AuditLink]:
     return links.filter(kept)
 
 
-def _lists_of(ecgs: list[int]) -> list[int]:
-    """Return the lists that showed one of these ECGs, the latest."""
+def _lists_of(ecgs: Iterable[int]) -> QuerySet[Deed, Any]:
+    """Return the lists that showed one of these ECGs."""
     lists = Deed.objects.filter(action=Action.LISTED).annotate(
         ecgs=Cast(KeyTextTransform("ecgs", "detail"), TextField())
     )
     # A list is written as [1, 2, 3] by one database and as [1,2,3] by the other; neither can look
     # into it as the other does.
     one_of = "|".join(map(str, ecgs))
-    found = lists.filter(ecgs__regex=rf"[\[ ,]({one_of})[,\]]").order_by("-pk")
-    return list(found.values_list("pk", flat=True)[:FEW])
+    return lists.filter(ecgs__regex=rf"[\[ ,]({one_of})[,\]]").order_by().values("pk")
 
 
 def of_rows(source: Source, rows: Q) -> Q:

@@ -21,7 +21,7 @@ from gateway.retention import picture_file
 from models.artifact import Artifact, judged
 from models.labels import KEYS
 from webadmin import audit
-from webadmin.models import Evaluation, TrainingItem, TrainingRun, TrainingSet
+from webadmin.models import Evaluation, Label, TrainingItem, TrainingRun, TrainingSet
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,8 @@ def evaluate(
     two = [network.load(candidate), network.load(champion)]
     purpose = f"{candidate} beside {champion}"
     opened = trainingsets.open_test_split(training_set, actor=actor, purpose=purpose, run=run)
-    items = list(opened)
+    # Sets may be older than the rule that they freeze no others there.
+    items = list(opened.filter(label__source__in=Label.SETTLED))
     read, answers = _read(items, two, on_ecg)
     if not read:
         raise NotEvaluated(f"{training_set}: expected ECGs of the test split that can be read")

@@ -27,7 +27,7 @@ from models.page import NotReadable
 from models.train import Epoch, TrainingError, train
 from models.train import Recipe as TrainingRecipe
 from webadmin import evaluating, export, retraining
-from webadmin.models import Reading, TrainingItem, TrainingRun
+from webadmin.models import Label, Reading, TrainingItem, TrainingRun
 from webadmin.retraining import Cancelled, Clock, Recipe, State, Taken
 
 log = structlog.get_logger(__name__)
@@ -260,7 +260,9 @@ def judged_findings(run: TrainingRun) -> list[str]:
 
     The others are not learned: nobody would see that a network forgot them.
     """
-    said = run.training_set.items.filter(split=TrainingItem.Split.TEST)
+    said = run.training_set.items.filter(
+        split=TrainingItem.Split.TEST, label__source__in=Label.SETTLED
+    )
     shown: Counter[str] = Counter()
     known: Counter[str] = Counter()
     for findings in said.values_list("findings", flat=True):

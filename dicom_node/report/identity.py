@@ -27,7 +27,10 @@ def name_of(source: Source, fonts: Fonts, speech: Speech) -> str:
 
 
 def fields_of(source: Source, fonts: Fonts, speech: Speech) -> list[str]:
-    """Return what else tells patient and study, each with its label; nothing for what is absent."""
+    """Return what else tells patient and study, each with its label; nothing for what is absent.
+
+    A label stands by itself before its value where no one font shows both.
+    """
     sex = wording.SEXES.get(_value(source, "PatientSex"))
     when = f"{_date(_value(source, 'StudyDate'))} {_time(_value(source, 'StudyTime'))}"
     said = [
@@ -37,7 +40,14 @@ def fields_of(source: Source, fonts: Fonts, speech: Speech) -> list[str]:
         (wording.ACCESSION_NUMBER, _value(source, "AccessionNumber")),
         (wording.STUDY, f"{when.strip()} {_value(source, 'StudyDescription')}".strip()),
     ]
-    return [speech.say(label, value=shown(value, fonts, speech)) for label, value in said if value]
+    parts: list[str] = []
+    for label, value in said:
+        if value:
+            told = shown(value, fonts, speech)
+            whole = speech.say(label, value=told)
+            is_whole = fonts.family_for(whole) is not None
+            parts += [whole] if is_whole else [speech.say(label, value="").strip(), told]
+    return parts
 
 
 def shown(text: str, fonts: Fonts, speech: Speech, *, longest: int = _LONGEST) -> str:

@@ -7,7 +7,8 @@ so that an ECG that is hard for everybody tells nothing.
 The rule
 --------
 * A finding with fewer than ten ECGs that show it, or that do not, is not judged. What cannot be
-  judged must be answered as before, or a network could forget it unseen.
+  judged must be answered as before, on each ECG and with the same verdict, or a network could
+  forget it unseen.
 * No judged finding may have an AUROC lower by more than the margin.
 * Readers see verdicts: at its own threshold no judged finding may be found less often (sensitivity)
   or called wrongly more often (specificity) by more than the margin.
@@ -136,7 +137,11 @@ def contest(
         )
     against = [
         *(reason for reasons in worse.values() for reason in reasons),
-        *_beyond("the mean calibration error", calibration, margins.calibration),
+        *(
+            _beyond("the mean calibration error", calibration, margins.calibration)
+            if judged
+            else ()
+        ),
         *_beyond("the share of ECGs refused", refused, margins.refused),
     ]
     gone = missing / max(1, missing + len(truth.patients))
@@ -208,6 +213,7 @@ def _finding(
         "negatives": negatives,
         "is_judged": min(positives, negatives) >= MARK_POSITIVES,
         "largest_change": _largest_change(column, candidate, champion, rows),
+        "changed_calls": _changed_calls(key, candidate, champion, rows),
         "difference": difference,
         "difference_interval": interval(drawn),
         "drawn": drawn,
@@ -221,29 +227,46 @@ def _largest_change(column: int, candidate: Side, champion: Side, rows: NDArray[
     return float(np.abs(both[0] - both[1]).max(initial=0.0))
 
 
-def _forgotten(found: Mapping[str, Any], judged: list[str], margins: Margins) -> list[str]:
-    return [
-        f"{_MEANINGS[key]} cannot be judged, too few ECGs, and is answered otherwise than before: "
-        f"its probability differs by up to {found[key]['largest_change']:.2f}."
-        for key in KEYS
-        if key not in judged and found[key]["largest_change"] > margins.unjudged
+def _changed_calls(key: str, candidate: Side, champion: Side, rows: NDArray[np.int64]) -> int:
+    """Return how many ECGs lie on another side of the threshold than before."""
+    calls = [
+        side.answers.probability[rows, KEYS.index(key)] >= side.threshold[key]
+        for side in (candidate, champion)
     ]
+    return int((calls[0] != calls[1]).sum())
+
+
+def _forgotten(found: Mapping[str, Any], judged: list[str], margins: Margins) -> Iterator[str]:
+    for key in KEYS:
+        if key in judged:
+            continue
+        # Written so that what is no number counts as changed.
+        if not found[key]["largest_change"] <= margins.unjudged:
+            yield (
+                f"{_MEANINGS[key]} cannot be judged, too few ECGs, and is answered otherwise than "
+                f"before: its probability differs by up to {found[key]['largest_change']:.2f}."
+            )
+        elif found[key]["changed_calls"]:
+            yield (
+                f"{_MEANINGS[key]} cannot be judged, too few ECGs, and is called otherwise than "
+                f"before in {found[key]['changed_calls']} of them."
+            )
 
 
 def _worse(key: str, found: Mapping[str, Any], margins: Margins) -> Iterator[str]:
     """Yield in what a candidate is worse at one judged finding."""
     meaning, ours, theirs = _MEANINGS[key], found["candidate"], found["champion"]
-    if found["difference"] < -margins.auroc:
+    if not found["difference"] >= -margins.auroc:
         yield f"{meaning} is worse by more than {margins.auroc:g}{_told(found)}."
     for figure in ("sensitivity", "specificity"):
-        if theirs[figure] - ours[figure] > margins.verdicts:
+        if not theirs[figure] - ours[figure] <= margins.verdicts:
             yield (
                 f"{meaning}: the {figure} at the threshold falls from {theirs[figure]:.2f} to "
                 f"{ours[figure]:.2f}, by more than {margins.verdicts:g}."
             )
     by_chance = ours["calibration_error_by_chance"]
     excused = max(theirs["calibration_error"], by_chance)
-    if ours["calibration_error"] - excused > margins.calibration:
+    if not ours["calibration_error"] - excused <= margins.calibration:
         yield (
             f"{meaning}: the calibration error rises from {theirs['calibration_error']:.3f} to "
             f"{ours['calibration_error']:.3f}, by more than {margins.calibration:g} and than "
@@ -252,7 +275,7 @@ def _worse(key: str, found: Mapping[str, Any], margins: Margins) -> Iterator[str
 
 
 def _beyond(what: str, of: Mapping[str, float], margin: float) -> list[str]:
-    if not of["candidate"] - of["champion"] > margin:
+    if of["candidate"] - of["champion"] <= margin:
         return []
     return [
         f"{what.capitalize()} rises from {of['champion']:.3f} to {of['candidate']:.3f}, "

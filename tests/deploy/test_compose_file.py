@@ -146,7 +146,7 @@ def workers(tmp_path: Path) -> dict[str, Any]:
 def test_a_further_machine_runs_what_may_run_twice_with_the_same_commands(
     workers: dict[str, Any], services: dict[str, Any]
 ) -> None:
-    assert set(workers) == {"listener", "analyst", "courier"}
+    assert set(workers) == {"listener", "analyst", "courier", "herald", "steward"}
     for name, service in workers.items():
         assert service["command"] == services[name]["command"]
         assert service["mem_limit"] == services[name]["mem_limit"]

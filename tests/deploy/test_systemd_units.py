@@ -14,6 +14,8 @@ import pytest
 from deployed import DEPLOY, ROOT, check_command, variables_explained
 from programs import require
 
+from gateway import supervisor
+
 UNITS = DEPLOY / "systemd"
 SERVICES = sorted(UNITS.glob("ecg-gateway-*.service"))
 COMMON = UNITS / "ecg-gateway-.service.d" / "10-common.conf"
@@ -115,6 +117,20 @@ def test_each_unit_has_its_own_limits_and_belongs_to_the_target(service: Path) -
     assert "PartOf=ecg-gateway.target" in text
     assert "WantedBy=ecg-gateway.target" in text
     assert service.name in (UNITS / "ecg-gateway.target").read_text()
+
+
+def test_what_may_wait_stands_behind_the_listener() -> None:
+    behind = {
+        name: int(found.group(1))
+        for name in NAMES
+        if (
+            found := re.search(
+                r"^Nice=(\d+)$", (UNITS / f"ecg-gateway-{name}.service").read_text(), re.MULTILINE
+            )
+        )
+    }
+    by_itself = {program.name: program.niceness for program in supervisor.cast()}
+    assert behind == {name: nice for name, nice in by_itself.items() if nice}
 
 
 def test_the_units_run_what_the_containers_run() -> None:

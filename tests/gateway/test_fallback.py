@@ -265,10 +265,10 @@ def test_a_stand_in_that_cannot_be_composed_fails_the_row_after_all_others_were_
 def test_a_backlog_meets_each_refusal_once() -> None:
     with ScriptedArchive(0x0000, sop_classes=[BASIC, ENHANCED]) as archive:
         destination(archive.entity_args)
-        rows = [analysed() for _ in range(9)]
+        rows = [analysed() for _ in range(pipeline.DELIVERY_BATCH + 1)]
         pipeline.compose_waiting()
         pipeline.deliver_waiting()
-        assert Delivery.objects.filter(outcome="refused").count() == 8, "of the first batch"
+        assert Delivery.objects.filter(outcome="refused").count() == pipeline.DELIVERY_BATCH
         assert len(archive.stored) == len(set(archive.stored)) == 2 * len(rows)
         assert archive.associations == 3, "two for the first batch, one for the second"
     assert set(Instance.objects.values_list("state", flat=True)) == {State.DELIVERED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_what_cannot_be_judged_must_be_answered_as_before() -> None:
         "Premature ventricular complexes cannot be judged, too few ECGs, and is answered otherwise "
         "than before: its probability differs by up to 0.35."
     )
+
+
+def test_what_cannot_be_judged_must_be_called_as_before() -> None:
+    of = truth({"af": 40})
+    champion, caller = side(of, {"af": 1.5}), side(of, {"af": 0.2})
+    champion = dataclasses.replace(champion, threshold=HALF | {"pvc": 0.04})
+    found = ended(caller, champion, of)
+    assert not found.is_better
+    assert "is called otherwise than before in 80 of them" in found.reasons[0]
+    caller.answers.probability[3, index_of("pvc")] = float("nan")
+    assert not contest(caller, side(of, {"af": 1.5}), of, Margins()).is_better
 
 
 def test_who_answers_the_easy_ones_alone_is_not_better() -> None:

@@ -82,7 +82,7 @@ def test_everything_about_one_ecg_is_found(auditor: Client, ecg: Instance, by: s
 
 def test_who_saw_a_patient_in_a_list_of_many_is_found(auditor: Client, ecg: Instance) -> None:
     make_ecg(patient_id="P2")
-    engineer = signed_in(make_user("wren", "view_instance", "view_delivery"))
+    engineer = signed_in(make_user("wren", "view_instance", "view_delivery", "view_study"))
     engineer.get(reverse("admin:gateway_delivery_changelist"))
     chain.extend()
     assert listed(auditor, q="wren 7341902") == ["Listed"]
@@ -92,6 +92,9 @@ def test_who_saw_a_patient_in_a_list_of_many_is_found(auditor: Client, ecg: Inst
     assert listed(auditor, q="wren 7341902") == ["Listed"] * 2
     assert listed(auditor, q="wren P2") == ["Listed"]
     deed = Deed.objects.filter(actor="wren", action="list").latest("pk")
+    engineer.get(reverse("admin:gateway_study_changelist"))
+    chain.extend()
+    assert listed(auditor, q="wren P2") == ["Listed"] * 2
     assert deed.detail["ecgs"] == sorted(Instance.objects.values_list("pk", flat=True))
 
 

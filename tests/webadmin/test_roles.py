@@ -20,7 +20,7 @@ from django.http import Http404, JsonResponse
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 
-from webadmin import roles
+from webadmin import reading, roles
 from webadmin.models import Deed
 
 # --- what each address needs ----------------------------------------------------------------------
@@ -348,11 +348,17 @@ def test_an_administrator_makes_accounts_but_gives_nobody_the_name_of_another(
     names = {"username": "okafor", "first_name": "Ngozi", "last_name": "Okafor"}
     assert browser.post(page, FORM | names).status_code == 302
     user.refresh_from_db()
-    assert (user.username, user.get_full_name()) == ("nobody", "")
+    assert (user.username, user.get_full_name()) == ("nobody", "Ngozi Okafor"), "it had none"
+    other = {"username": "nobody", "first_name": "Ada", "last_name": "Lovelace"}
+    assert browser.post(page, FORM | other).status_code == 302
+    user.refresh_from_db()
+    assert user.get_full_name() == "Ngozi Okafor"
     secret = {"password1": "another long phrase 7", "password2": "another long phrase 7"}
-    added = browser.post(reverse("admin:auth_user_add"), {"username": "okafor", **secret})
+    added = browser.post(reverse("admin:auth_user_add"), {**names, **secret})
     assert added.status_code == 302
-    assert User.objects.filter(username="okafor").exists()
+    made = User.objects.get(username="okafor")
+    assert made.last_name == "Okafor"
+    assert "family name" not in reading.unverifiable(made)
 
 
 def test_the_visitor_of_django_has_no_permission() -> None:

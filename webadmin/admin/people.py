@@ -18,7 +18,8 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 WHO_THEY_ARE = ("username", "first_name", "last_name")
-"""The trail and verified reports tell by these who did something: nobody takes another's."""
+"""The trail and verified reports tell by these who did something: nobody takes another's. What is
+still empty may be filled in."""
 
 FOR_SUPERUSERS = ("is_superuser", "user_permissions")
 
@@ -30,13 +31,18 @@ class UserAdmin(BaseUserAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    add_fieldsets = (
+        *BaseUserAdmin.add_fieldsets,
+        (None, {"classes": ("wide",), "fields": ("first_name", "last_name")}),
+    )
     filter_horizontal = ()  # two lists side by side are wider than a page
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         fields = tuple(super().get_readonly_fields(request, obj))
         if request.user.is_superuser:
             return fields
-        return (*fields, *FOR_SUPERUSERS, *(WHO_THEY_ARE if obj is not None else ()))
+        given = [name for name in WHO_THEY_ARE if obj is not None and getattr(obj, name)]
+        return (*fields, *FOR_SUPERUSERS, *given)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and _is_within_reach(request, obj)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pypdfium2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from report_cases import (
@@ -232,8 +232,16 @@ def test_the_longest_legal_values_are_shown_whole_and_leave_room_for_the_finding
     assert min(b - a for a, b in itertools.pairwise(rows)) > 55.0
 
 
+def test_a_value_that_the_font_of_its_label_lacks_stands_below_the_label() -> None:
+    said = texts(sheet_of(source(study_description="\u0114"), result(), CHINESE))
+    (value,) = [text for text in said if "\u0114" in text]
+    label = said[said.index(value) - 1]
+    assert label.endswith(CHINESE.say(wording.STUDY, value="").strip())
+
+
 @settings(max_examples=40)
 @given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=1500))
+@example(name="N", said="\u0114", note="")
 def test_any_text_makes_a_page_with_everything_inside_it(name: str, said: str, note: str) -> None:
     ds = source(patient_name="N", study_description="D")
     ds.PatientName, ds["StudyDescription"]._value = name.replace("\\", ""), said
