@@ -34,6 +34,7 @@ Verdict = Literal["present", "absent", "undetermined"]
 ENOUGH_POSITIVES: Final = 10
 """Fewer positive ECGs in validation than this cannot place a threshold by F1."""
 CAUTIOUS_SPECIFICITY: Final = 0.99
+ENOUGH_NEGATIVES: Final = 100
 BAND_SENSITIVITY: Final = 0.95
 """Share of the ECGs with a finding that are at least undetermined."""
 WIDEST_BAND: Final = 0.10
@@ -222,6 +223,9 @@ def _place_threshold(
 
     The threshold of the best F1 jumps from ECG to ECG; the middle one of many samples of the ECGs
     is placed, which a single ECG cannot move.
+
+    A hundredth of a few ECGs is none: where even the negatives are few, the highest of them is no
+    limit for those to come, and the threshold lies midway to the positives, or at one half.
     """
     weights, below = _page_weights(ecgs), y <= 0
     if (weights * y).sum() >= ENOUGH_POSITIVES:
@@ -231,6 +235,8 @@ def _place_threshold(
         chosen = float(np.median([_best_f1(probability, y, sample) for sample in samples]))
     elif below.any():
         chosen = _quantile(probability[below], weights[below], CAUTIOUS_SPECIFICITY) + 1e-6
+        if (weights * below).sum() < ENOUGH_NEGATIVES:
+            chosen = max(chosen, _best_f1(probability, y, weights) if (y > 0).any() else 0.5)
     else:
         chosen = 0.5
     return round(min(max(chosen, 0.02), 0.95), 4)

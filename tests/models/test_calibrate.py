@@ -91,6 +91,21 @@ def test_with_few_positives_a_finding_is_called_where_almost_none_without_it_rea
         assert point.specificity >= CAUTIOUS_SPECIFICITY - 0.002
 
 
+@pytest.mark.parametrize("with_it", [4, 0])
+def test_where_even_the_negatives_are_few_the_highest_of_them_is_no_threshold(with_it: int) -> None:
+    targets = np.zeros((12, 10), np.float32)
+    targets[:with_it] = 1.0
+    rng = np.random.default_rng(1)
+    logits = (12.0 * targets - 6.0 + rng.normal(0, 0.5, targets.shape)).astype(np.float32)
+    made = fitted(logits, targets, 0.3)
+    probability = made.probabilities(logits)
+    for column, key in enumerate(KEYS):
+        highest = probability[with_it:, column].max()
+        lowest = probability[:with_it, column].min() if with_it else 1.0
+        assert 0.4 < made.threshold[key] < 0.6
+        assert highest < 0.1 < made.threshold[key] < lowest
+
+
 def test_several_pages_of_an_ecg_count_as_one_ecg() -> None:
     logits, targets = ecgs(800, 0.1)
     once = fitted(logits, targets, 0.1)

@@ -118,8 +118,8 @@ def test_ten_ecgs_are_read_by_keys_alone(
     go_on("n")
     go_on("k")
     assert shown_ecg(page) == second, "the one before, whether it was read or not"
-    # 6 is atrial fibrillation: from present to absent; 7 is flutter: from absent by undecided.
-    go_on("o", "6", "7", "7", "Enter")
+    # 6 is atrial fibrillation, from present to absent; 7 is flutter, from absent to present.
+    go_on("o", "6", "7", "Enter")
     go_on("u")
     page.keyboard.press("v")
     expect(page.locator("#reading-verify")).to_be_checked()
@@ -226,6 +226,22 @@ def test_keys_can_be_switched_off_and_typing_is_no_command(
     page.keyboard.press("u")
     expect(page.get_by_label("Comment")).to_have_value("course u c x")
     assert not Reading.objects.exists()
+    close(page)
+
+
+def test_one_press_turns_a_finding_over_and_another_leaves_it_open(
+    chromium: Browser, live_server: LiveServer, cardiologist: User
+) -> None:
+    row = analyse(make_ecg(), {"af": 0.93})
+    page = open_at(chromium, live_server, cardiologist, reverse("reading", args=[row.pk]))
+    page.keyboard.press("o")
+    for key, number, turns in (
+        ("clbbb", "4", ["present", "undecided", "absent", "present"]),
+        ("af", "6", ["absent", "undecided", "present", "absent"]),
+    ):
+        for word in turns:
+            page.keyboard.press(number)
+            assert page.locator(f"input[name=finding_{key}]:checked").input_value() == word
     close(page)
 
 

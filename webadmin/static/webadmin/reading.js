@@ -52,8 +52,11 @@
 
     function turn(row) {
         const inputs = [...row.querySelectorAll("input")];
-        const chosen = inputs.findIndex((input) => input.checked);
-        const next = inputs[(chosen + 1) % inputs.length];
+        const chosen = inputs.find((input) => input.checked);
+        // One press turns what the network said into its contrary: absent into present, too.
+        row.dataset.first ??= chosen?.value ?? "";
+        inputs.sort((a, b) => (b.value === row.dataset.first) - (a.value === row.dataset.first));
+        const next = inputs[(inputs.indexOf(chosen) + 1) % inputs.length];
         next.checked = true;
         next.focus({ preventScroll: true });
         row.scrollIntoView({ block: "nearest" });
