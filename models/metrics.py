@@ -141,6 +141,28 @@ def auroc(scores: NDArray[Any], truth: NDArray[Any]) -> float:
     return float((ranks[y].sum() - n * (n + 1) / 2) / (n * m))
 
 
+def auroc_of_samples(
+    scores: NDArray[Any], truth: NDArray[Any], samples: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """Return the AUROC of each bootstrap sample, as `auroc` of its rows does one by one.
+
+    The scores are sorted once: a sample says only how often each ECG is in it.
+    """
+    order = np.argsort(scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(np.asarray(scores)[order]) != 0, True))
+    counts = np.stack([np.bincount(rows, minlength=len(order)) for rows in samples])[:, order]
+    positive = np.asarray(truth)[order] > 0
+    # How many of either kind lie at or below each distinct score.
+    up_to = [np.cumsum(counts * side, axis=1)[:, ends] for side in (positive, ~positive)]
+    here, below = np.diff(up_to[0], axis=1, prepend=0), up_to[1]
+    ties = np.diff(below, axis=1, prepend=0)
+    won = (here * (below - ties / 2.0)).sum(axis=1)
+    pairs = up_to[0][:, -1] * up_to[1][:, -1]
+    out: NDArray[np.float64] = np.full(len(won), NAN)
+    np.divide(won, pairs, out=out, where=pairs > 0)
+    return out
+
+
 def roc_curve(
     scores: NDArray[Any], truth: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

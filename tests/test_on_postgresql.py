@@ -34,6 +34,9 @@ def test_the_same_tests_pass_on_postgresql(postgres_url: str) -> None:
             "tests/webadmin/test_audit_chain.py",
             "tests/webadmin/test_audit_screen.py::test_who_saw_a_patient_in_a_list_of_many_is_found",
             "tests/gateway/test_shared_commit.py",
+            # Of pictures and answers, where no other rows are written than in the rest.
+            "-k",
+            "not what_cannot_be_read and not what_an_archive_answers",
         ],
         cwd=ROOT,
         env={

@@ -31,9 +31,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.judgement import MARK_POSITIVES, Answers, Truth, column_auroc, mean, plain
+from models.evaluation.judgement import MARK_POSITIVES, Answers, Truth, mean, plain
 from models.labels import KEYS, LABELS
 from models.metrics import (
+    auroc_of_samples,
     calibration_error,
     calibration_error_by_chance,
     figures,
@@ -203,11 +204,14 @@ def _finding(
         }
     positives, negatives = int((y > 0).sum()), int((y <= 0).sum())
     difference = out["candidate"]["auroc"] - out["champion"]["auroc"]
-    drawn = [
-        column_auroc(candidate.answers.probability, truth, key, own[sample])
-        - column_auroc(champion.answers.probability, truth, key, own[sample])
-        for sample in (resamples(patients, count=DRAWS) if min(positives, negatives) >= 2 else [])
-    ]
+    drawn: list[float] = []
+    if min(positives, negatives) >= 2:
+        samples = resamples(patients, count=DRAWS)
+        ours, theirs = (
+            auroc_of_samples(side.answers.probability[own, column], y, samples)
+            for side in (candidate, champion)
+        )
+        drawn = list(ours - theirs)
     return {
         "positives": positives,
         "negatives": negatives,

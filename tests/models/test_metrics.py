@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from models.metrics import (
     auroc,
+    auroc_of_samples,
     average_precision,
     calibration_error,
     calibration_error_by_chance,
@@ -169,3 +170,18 @@ def test_a_reliability_curve_counts_every_ecg_once(case: tuple[np.ndarray, np.nd
     assert sum(one["ecgs"] for one in curve) == len(scores)
     seen = sum(one["seen"] * one["ecgs"] for one in curve)
     assert seen == pytest.approx(truth.sum(), abs=0.01 * len(curve))
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=30),
+    st.integers(0, 100),
+)
+def test_many_samples_at_once_give_what_each_gives_alone(
+    ecgs: list[tuple[int, bool]], seed: int
+) -> None:
+    scores, truth = np.array([score for score, _ in ecgs]), np.array([is_it for _, is_it in ecgs])
+    samples = resamples(range(len(ecgs)), seed=seed, count=20)
+    alone = [auroc(scores[rows], truth[rows]) for rows in samples]
+    together = auroc_of_samples(scores, truth, samples)
+    np.testing.assert_allclose(together, alone, atol=1e-12, equal_nan=True)
