@@ -41,7 +41,7 @@ HELD_S: Final = 600.0
 answered let it go on before."""
 
 TRIED: Final = 8
-"""Of so many patients one ECG is let go on to find an archive that was away: a Courier's batch."""
+"""Of so many patients one ECG is let go on to find an archive that was away."""
 
 BUSY_S: Final = 1.0
 """So long who finds all lines taken does something else before looking again."""

@@ -24,7 +24,7 @@ BEHIND_S: Final = 60.0
 """So long who is behind another is not looked at; :func:`wake_next` lets it go on before."""
 
 NEXT: Final = 8
-"""So many of a patient go on when the one before them has gone: a Courier's batch."""
+"""So many of a patient go on when the one before them has gone."""
 
 
 def patients_of(instances: Iterable[Instance]) -> dict[int, str]:

@@ -164,7 +164,7 @@ def record_small_picture(request: HttpRequest, instance: Instance) -> None:
 
 def _command() -> str:
     """Return the command of manage.py that runs; empty in every other process."""
-    program, *words = sys.argv
+    program, *words = sys.argv or [""]
     return f"manage.py {words[0]}" if Path(program).name == "manage.py" and words else ""
 
 

@@ -283,6 +283,33 @@ def test_a_peer_has_as_many_lines_as_it_is_given_and_a_dead_holder_s_comes_free(
     assert Line.objects.count() == 2
 
 
+def test_a_courier_waits_for_a_line_of_a_peer_that_answers_and_not_of_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = destination(("ONE", "127.0.0.1", 1))
+    looks: list[float] = []
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            busy.end()
+
+    monkeypatch.setattr("gateway.circuits.time.sleep", pause)
+    busy = circuits.dial(peer)
+    with circuits.call(peer, patience_s=60.0) as call:
+        assert len(looks) == 3
+        with pytest.raises(circuits.NotNow, match="1 at once"), circuits.call(peer):
+            raise AssertionError("who has no patience looks once")
+        assert len(looks) == 3
+        call.failed("no answer")
+    with pytest.raises(circuits.NotNow), circuits.call(peer, patience_s=60.0):
+        raise AssertionError("it is called while it rests")
+    pass_time()
+    with circuits.call(peer), pytest.raises(circuits.NotNow), circuits.call(peer, patience_s=60.0):
+        raise AssertionError("somebody waits for a trial")
+    assert len(looks) == 3
+
+
 def test_calls_that_fail_together_are_one_failure() -> None:
     peer = destination(("ONE", "127.0.0.1", 1), max_lines=2)
     with circuits.call(peer) as first, circuits.call(peer) as second:

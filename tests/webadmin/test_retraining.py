@@ -25,7 +25,7 @@ from gateway.states import State
 from models.artifact import Artifact
 from models.labels import KEYS
 from webadmin import evaluating, retraining, trainer
-from webadmin.models import Deed, Evaluation, SplitOpening, TrainingRun
+from webadmin.models import Deed, Evaluation, Label, SplitOpening, TrainingRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -282,3 +282,19 @@ def test_who_has_a_candidate_evaluated_again_is_the_one_who_opened_the_test_spli
         list(Deed.objects.filter(action="evaluate").values_list("actor", flat=True))
         == ["the-other-one"] * 2
     )
+
+
+def test_what_one_reader_alone_has_said_judges_no_network_in_older_sets_either(
+    chief: User, settings: Settings, tmp_path: Path
+) -> None:
+    settings.ECG_MODELS_DIR = tmp_path / "models"
+    network.model_version.cache_clear()
+    training_set = frozen_set(chief, {"test": {"normal": 2}})
+    candidate = kept(tmp_path / "models", "1.0.0+1")
+    assert evaluating.evaluate(candidate, training_set, actor="test").results["ecgs"] == 2
+    for item in training_set.items.all()[:1]:
+        Label.objects.filter(pk=item.label_id).update(source=Label.Source.SINGLE)
+    assert evaluating.evaluate(candidate, training_set, actor="test").results["ecgs"] == 1
+    Label.objects.update(source=Label.Source.SINGLE)
+    with pytest.raises(evaluating.NotEvaluated, match="expected ECGs of the test split"):
+        evaluating.evaluate(candidate, training_set, actor="test")
